@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * compiler.h - what C11 does not say
+ */
+#pragma once
+
+#include <stddef.h>
+
+#define likely(x)              __builtin_expect(!!(x), 1)
+#define unlikely(x)            __builtin_expect(!!(x), 0)
+#define must_check             __attribute__((warn_unused_result))
+#define noreturn               __attribute__((noreturn))
+#define printf_like(fmt, args) __attribute__((format(printf, fmt, args)))
+#define ARRAY_SIZE(a)          (sizeof(a) / sizeof((a)[0]))
+
+/* The compiler may neither move nor merge memory accesses across this. */
+#define barrier() __asm__ volatile("" ::: "memory")
+
+/*
+ * One access that another CPU (or a device) may race with: exactly one load or
+ * store of the object's size, neither torn nor repeated.  It orders nothing;
+ * where order matters use <stdatomic.h>.
+ */
+#define READ_ONCE(x)     (*(const volatile __typeof__(x) *)&(x))
+#define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
+
+#define container_of(ptr, type, member) \
+	((type *)((char *)(ptr)-offsetof(type, member)))
