@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pmm.h - frames of physical memory: a buddy allocator with per-CPU caches
+ *
+ * page_alloc() and page_put() touch only this CPU's cache of frames; every
+ * PMM_BATCH-th of them goes to the buddy lists.  No page fault, no sleep, not
+ * from interrupts.
+ */
+#pragma once
+
+#include "mm/memmap.h"
+#include "mm/page.h"
+
+#define PMM_ORDERS 11                    /* blocks of 2^0 .. 2^10 frames  */
+#define PMM_BATCH  32                    /* frames moved at a time        */
+#define PMM_POISON 0x9797979797979797ull /* free frames, checking build  */
+
+/*
+ * Take over memory: normalise the two lists, put the frame array into the best
+ * range, free all below 4 GiB (what the boot tables map).  Called once, on the
+ * boot CPU, before any other function of mm/.  reserved must contain the image,
+ * the boot tables, modules and the first 1 MiB.  Panics in words when there is
+ * not enough memory to live in.
+ */
+void pmm_init(const struct mem_range *usable, unsigned n_usable,
+	      const struct mem_range *reserved, unsigned n_reserved);
+
+/* Free what lies above 4 GiB: once kmap_init() has put it in the direct map. */
+void pmm_open_high(void);
+
+/* The RAM that pmm manages, frame array included; fixed after pmm_init(). */
+const struct memmap *pmm_map(void);
+
+/*
+ * One frame of kind KERNEL with one reference, content undefined (zeroed by the
+ * second); the caller sets its kind.  NULL when no memory is left or a failure
+ * is injected.  Takes no lock of its caller's concern: RANK_PMM is below all.
+ * Other CPUs' caches are not raided: at the very end up to 2 * PMM_BATCH
+ * frames a CPU can be out of reach.
+ */
+must_check struct page *page_alloc(void);
+must_check struct page *page_alloc_zeroed(void);
+
+/*
+ * 2^order contiguous, aligned frames; the head carries the reference and the
+ * order, page_put() of the head frees all.  The same failures.
+ */
+must_check struct page *pages_alloc(unsigned order);
+
+/*
+ * Give back a frame (or block) whose count has reached 0, as page_map_drop()
+ * told its caller; all others use page_put().  Panics, naming the frame, if it
+ * is free already, reserved, referenced, mapped or pinned.
+ */
+void page_free(struct page *page);
+
+/* Frames free now, caches included: exact when nobody allocates meanwhile. */
+uint64_t pmm_free_pages(void);
+
+/* Frames that pmm ever gave or can give: free + in use. */
+uint64_t pmm_total(void);
+
+/* Frames in use for one kind; counted by a walk over the array, for reports. */
+uint64_t pmm_used_by(enum page_kind kind);
+
+/*
+ * Return every cached frame of every CPU to the buddy lists, so that blocks
+ * coalesce.  May wait for other CPUs: interrupts on, no spin lock held.
+ */
+void pmm_drain(void);
+
+/*
+ * Oracle: walk all frames and lists.  Free frames have count 0, poisoned ones
+ * still are, lists and caches contain exactly the free frames.  Nobody may
+ * allocate meanwhile.  Returns NULL, or what is wrong in words.
+ */
+const char *pmm_check(void);

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pt.h - one radix walker for every page table dialect
+ *
+ *   va    63      48 47    39 38    30 29    21 20    12 11         0
+ *        +----------+--------+--------+--------+--------+------------+
+ *        |  bounds  | index3 | index2 | index1 | index0 |   offset   |
+ *        +----------+---|----+---|----+---|----+---|----+------------+
+ *             level     3        2        1        0
+ *                       |        |        |        |
+ *   pt->root -> +-----+ | +----+ | +----+ | +----+ |
+ *               |     | | |    | | |    | | |    | |
+ *               | TAB |<+ | TAB|<+ |LEAF|<+ |LEAF|<+-- pt_slot(pt, va, 0)
+ *               |  |  |   |  | |   |  | |   |  | |
+ *               +--|--+   +--|-+   +--|-+   +--|-+
+ *                  +--->     +--->    +-> 2 MiB +-> 4 KiB
+ *
+ * Words: a *table* is one page of 512 entries; a *slot* is the address of an
+ * entry, an *entry* its value; level 0 is the *leaf table*, so that levels keep
+ * their number when a deeper root is put on top; a *leaf* entry translates, a
+ * *table* entry leads to the table below, a *hole* does neither.  An entry that
+ * is not zero is *live*, even if it is a hole (a parked page).
+ *
+ * A dialect is struct pt_format: a few masks and two functions.
+ *
+ * The walker only computes.  It flushes nothing, takes no lock, and has memory
+ * from whom pt_init() was told.  The caller serialises changes of one tree.
+ * Each table's number of live entries is kept in its struct page (index), so
+ * that "empty" is a comparison; who stores through a slot keeps it true with
+ * pt_live_add(), or stores by pt_set().
+ */
+#pragma once
+
+#include "arch/bits.h"
+#include "arch/compiler.h"
+#include "arch/layout.h"
+#include "arch/pte.h"
+#include "arch/types.h"
+#include "mm/page.h"
+
+#define PT_BITS       9
+#define PT_ENTRIES    512u
+#define PT_MAX_LEVELS 6
+#define PT_ADDRESS    GENMASK(51, 12) /* of a table or a frame, all dialects */
+
+/* What an access needs or an entry grants; what a dialect lacks it ignores. */
+enum prot {
+	PROT_NONE = 0,
+	PROT_READ = 1,
+	PROT_WRITE = 2,
+	PROT_EXEC = 4,
+	PROT_USER = 8,      /* the user half                               */
+	PROT_GLOBAL = 16,   /* survives a switch of address spaces         */
+	PROT_UNCACHED = 32, /* device registers                            */
+};
+
+enum pt_kind {
+	PT_HOLE,
+	PT_TABLE,
+	PT_LEAF
+};
+
+/*
+ * A dialect.  An entry e at level n leads to a table iff n > 0 and
+ * (e & table_mask) == (table_bits[n] & table_mask); otherwise it is a leaf iff
+ * e has a bit of present.
+ */
+struct pt_format {
+	const char *name;
+	unsigned min_levels, max_levels;    /* depth of the tree           */
+	uint64_t present;                   /* the hardware reads the rest */
+	uint64_t table_mask;                /* decides "leads to a table"  */
+	uint64_t table_bits[PT_MAX_LEVELS]; /* of a new table entry at n   */
+	/* A leaf entry at level 0 or 1; what it grants. */
+	uint64_t (*leaf)(pa_t frame, enum prot prot, unsigned level);
+	enum prot (*prot)(uint64_t entry);
+};
+
+/* Key: (I) immutable after pt_init()  (O) the owner's lock */
+struct pt {
+	const struct pt_format *format;  /* (I) */
+	uint64_t *root;                  /* (I) the top table, direct map   */
+	unsigned levels;                 /* (I) */
+	va_t bottom, top;                /* (I) covers [bottom, top), where
+					   *     top 0 means 2^64            */
+	uint64_t tables;                 /* (O) pages of tables, with root  */
+	struct page *(*new_table)(void); /* (I) a zeroed frame or NULL      */
+};
+
+/* An emptied table is no longer reachable from the root; whoever may still
+ * walk it must be flushed before page_put(table). */
+typedef void pt_release_fn(struct page *table, void *arg);
+
+/*
+ * An empty tree over [bottom, top) with its root allocated.  new_table NULL
+ * means page_alloc_zeroed.  0 or -ENOMEM.
+ */
+must_check int pt_init(struct pt *pt, const struct pt_format *format,
+		       unsigned levels, va_t bottom, va_t top,
+		       struct page *(*new_table)(void));
+
+/* Unhook all tables and hand them over, the root last; no entry may be live. */
+void pt_destroy(struct pt *pt, pt_release_fn *fn, void *arg);
+
+static inline pa_t pt_root_pa(const struct pt *pt)
+{
+	return virt_to_phys(pt->root);
+}
+
+/* ------------------------------------------------------------ arithmetic */
+
+/* Bytes that one entry at this level covers: 4 KiB, 2 MiB, 1 GiB, ... */
+static inline uint64_t pt_span(unsigned level)
+{
+	return PAGE_SIZE << (PT_BITS * level);
+}
+
+static inline unsigned pt_index(va_t va, unsigned level)
+{
+	return (va >> (PAGE_SHIFT + PT_BITS * level)) & (PT_ENTRIES - 1);
+}
+
+static inline bool pt_is_table(const struct pt_format *f, uint64_t entry,
+			       unsigned level)
+{
+	return level && !((entry ^ f->table_bits[level]) & f->table_mask);
+}
+
+static inline enum pt_kind pt_kind(const struct pt_format *f, uint64_t entry,
+				   unsigned level)
+{
+	if (pt_is_table(f, entry, level))
+		return PT_TABLE;
+	return entry & f->present ? PT_LEAF : PT_HOLE;
+}
+
+/* The table or frame that an entry names. */
+static inline pa_t pt_pa(uint64_t entry)
+{
+	return entry & PT_ADDRESS;
+}
+
+static inline uint64_t *pt_table(uint64_t entry)
+{
+	return phys_to_virt(entry & PT_ADDRESS);
+}
+
+/* ------------------------------------------------------ counting entries */
+
+/* The struct page of the table that a slot lies in. */
+static inline struct page *pt_table_page(const uint64_t *slot)
+{
+	return page_of_va(slot);
+}
+
+static inline uint64_t pt_live(const struct page *table)
+{
+	return table->index;
+}
+
+/* n entries of the table became live (n < 0: became zero). */
+static inline void pt_live_add(struct page *table, int64_t n)
+{
+	table->index += (uint64_t)n;
+	assert(table->index <= PT_ENTRIES);
+}
+
+/* Store and count; for single entries.  Loops count once a table. */
+static inline void pt_set(uint64_t *slot, uint64_t entry)
+{
+	int n = !!entry - !!pte_read(slot);
+
+	if (n)
+		pt_live_add(pt_table_page(slot), n);
+	pte_write(slot, entry);
+}
+
+/* --------------------------------------------------------------- walking */
+
+/* pt_slot() where tables are missing: all of them or none. */
+uint64_t *pt_slot_grow(struct pt *pt, va_t va, unsigned level);
+
+/*
+ * The slot for va in its table at level (0: 4 KiB leaves, 1: 2 MiB leaves).
+ * Missing tables are made if alloc.  NULL when they are missing and not
+ * wanted, when there is no memory, or when a larger leaf covers va.
+ */
+static inline uint64_t *pt_slot(struct pt *pt, va_t va, unsigned level,
+				bool alloc)
+{
+	const struct pt_format *f = pt->format;
+	uint64_t *table = pt->root;
+
+	for (unsigned n = pt->levels - 1; n > level; n--) {
+		uint64_t entry = pte_read(&table[pt_index(va, n)]);
+
+		if (unlikely((entry ^ f->table_bits[n]) & f->table_mask))
+			return alloc ? pt_slot_grow(pt, va, level) : NULL;
+		table = pt_table(entry);
+	}
+	return &table[pt_index(va, level)];
+}
+
+/*
+ * The slot where the walk for va ends: in *level the level of a leaf or of the
+ * topmost hole.  Never NULL.
+ */
+uint64_t *pt_lookup(struct pt *pt, va_t va, unsigned *level);
+
+/* Consecutive slots of one table, or the one slot of a 2 MiB leaf. */
+struct pt_run {
+	uint64_t *slots; /* the first                                      */
+	va_t va;         /* its address, rounded down to the entry's span  */
+	unsigned n;      /* how many                                       */
+	unsigned level;  /* 0, or 1 with n == 1: a leaf of 2 MiB           */
+};
+
+/*
+ * The next run of existing slots in [*va, end), skipping what has no leaf
+ * table; advances *va past it.  false when there is none.  Entries in a run may
+ * be zero.  The loop a caller writes:
+ *
+ *	for (va_t va = start; pt_next_table(pt, &va, end, &run);)
+ *		for (unsigned i = 0; i < run.n; i++)
+ *			use(run.slots[i], run.va + i * PAGE_SIZE);
+ *
+ * A leaf of 2 MiB is reported whole even if [*va, end) cuts it.
+ */
+bool pt_next_table(struct pt *pt, va_t *va, va_t end, struct pt_run *run);
+
+/*
+ * Map [va, va + len) to frames from pa on, with 2 MiB leaves wherever both
+ * addresses allow if huge.  0; -ENOMEM or -EEXIST (something is live there)
+ * with no entry changed.  All page aligned.
+ */
+must_check int pt_map(struct pt *pt, va_t va, pa_t pa, uint64_t len,
+		      enum prot prot, bool huge);
+
+/*
+ * Clear every entry in [start, end); tables stay.  -EINVAL, with nothing
+ * cleared, when an end of the range cuts a 2 MiB leaf.
+ */
+must_check int pt_unmap(struct pt *pt, va_t start, va_t end);
+
+/*
+ * Unhook every table without a live entry that the walk of [start, end) meets,
+ * bottom up, except the root, and hand each to fn.
+ */
+void pt_prune(struct pt *pt, va_t start, va_t end, pt_release_fn *fn,
+	      void *arg);
+
+/* Oracle: every table's live count and kind, and pt->tables, by a full walk.
+ * Returns NULL or what is wrong in words. */
+const char *pt_check(struct pt *pt);
