@@ -21,7 +21,7 @@ struct mem_range {
 struct memmap {
 	unsigned n;
 	unsigned lost; /* ranges dropped because more than MEMMAP_MAX arose */
-	struct mem_range r[MEMMAP_MAX];
+	struct mem_range r[MEMMAP_MAX + 1]; /* one spare while splitting */
 };
 
 /*

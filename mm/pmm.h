@@ -70,8 +70,14 @@ uint64_t pmm_used_by(enum page_kind kind);
 void pmm_drain(void);
 
 /*
- * Oracle: walk all frames and lists.  Free frames have count 0, poisoned ones
- * still are, lists and caches contain exactly the free frames.  Nobody may
- * allocate meanwhile.  Returns NULL, or what is wrong in words.
+ * Oracle: walk all frames and lists.  Free frames have count 0, lists and caches
+ * contain exactly the free frames.  Nobody may allocate meanwhile.  Returns
+ * NULL, or what is wrong in words.
  */
 const char *pmm_check(void);
+
+/*
+ * Oracle: every frame marked PG_POISONED still is; slow (512 words a frame).
+ * Returns how many are not, *pfn the first of them.
+ */
+uint64_t pmm_check_poison(pfn_t *pfn);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "arch/compiler.h"
+#include "arch/types.h"
 #include "kernel/list.h"
 #include "kernel/lock.h"
 

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pmm.c - frames of physical memory, fast
+ *
+ *     page_alloc()   page_put()             no lock: preemption off
+ *          |             ^
+ *     +----v-------------|---+
+ *     |  this CPU's cache    |  up to 2 * PMM_BATCH frames, a stack
+ *     +----^-------------|---+
+ *          | refill      | spill            pmm_lock, once in PMM_BATCH
+ *     +----|-------------v---+
+ *     |  buddy lists (buddy.c)|
+ *     +----------------------+
+ *
+ * Invariant: a frame is free iff its kind is FREE; then its count is 0 and it
+ * lies either in one block of the lists or in one cache.
+ *
+ * Checking build: a freed frame is filled with PMM_POISON and marked
+ * PG_POISONED; when it is allocated the pattern must still be there.  Frames
+ * that were never used are free without the mark: filling all of RAM would be
+ * most of the boot.
+ *
+ * Locks: a cache belongs to its CPU while busy; interrupts do not allocate, so
+ * busy is only ever seen by pmm_drain()'s visit.  The lists: pmm_lock.
+ *
+ * Not here: how memory gets in (pmm_init.c).
+ */
+#include "mm/buddy.h"
+#include "arch/cpu.h"
+#include "arch/smp.h"
+#include "kernel/inject.h"
+#include "kernel/lock.h"
+#include "kernel/thread.h"
+
+struct frame_cache {
+	uint32_t n;
+	bool busy; /* its CPU is changing it right now */
+	struct page *frames[2 * PMM_BATCH];
+} __attribute__((aligned(64)));
+
+static struct frame_cache caches[MAX_CPUS];
+static struct spinlock pmm_lock = SPINLOCK_INIT(RANK_PMM, "pmm");
+
+/* --------------------------------------------------------------- poison */
+
+static void poison(struct page *page)
+{
+	void *to = page_va(page);
+	uint64_t n = PAGE_SIZE / 8;
+
+	__asm__ volatile("rep stosq"
+			 : "+D"(to), "+c"(n)
+			 : "a"(PMM_POISON)
+			 : "memory");
+}
+
+/* The first word that is not poison any more, NULL if all are. */
+static const uint64_t *poison_hurt(const struct page *page)
+{
+	const uint64_t *at = page_va(page);
+	uint64_t n = PAGE_SIZE / 8;
+	bool whole;
+
+	__asm__ volatile("repe scasq"
+			 : "+D"(at), "+c"(n), "=@ccz"(whole)
+			 : "a"(PMM_POISON)
+			 : "memory");
+	return whole ? NULL : at - 1;
+}
+
+const uint64_t *pmm_poison_hurt(const struct page *page)
+{
+	return page_test(page, PG_POISONED) ? poison_hurt(page) : NULL;
+}
+
+/* --------------------------------------------------- a frame's two states */
+
+/* Free to allocated: count and owner's words start from scratch. */
+static void frame_ready(struct page *page, unsigned order)
+{
+	uint32_t flags = page_flags(page);
+
+	assert((flags & (PG_KIND | PG_BUDDY)) == PAGE_FREE &&
+	       !page_count(page));
+	if (CONFIG_CHECK) {
+		const uint64_t *hurt = pmm_poison_hurt(page);
+
+		if (hurt)
+			panic("frame %#lx was written after it was freed: "
+			      "offset %#lx holds %#lx",
+			      pfn_of(page), (va_t)hurt & ~PAGE_MASK, *hurt);
+	}
+	page->mapping = 0;
+	page->index = 0;
+	atomic_store_explicit(&page->count, PAGE_REF, memory_order_relaxed);
+	atomic_store_explicit(&page->flags,
+			      PAGE_KERNEL | FIELD_PREP(PG_ORDER, order),
+			      memory_order_relaxed);
+}
+
+static noreturn void free_broken(const struct page *page)
+{
+	enum page_kind kind = page_kind(page);
+
+	if (kind == PAGE_FREE)
+		panic("frame %#lx freed twice", pfn_of(page));
+	panic("frame %#lx (%s%s) freed with %u refs, %u maps, %u pins",
+	      pfn_of(page), page_kind_name(kind),
+	      page_test(page, PG_TAIL) ? ", inside a block" : "",
+	      page_refs(page), page_maps(page), page_pins(page));
+}
+
+/* Allocated to free. */
+static void frame_dead(struct page *page)
+{
+	uint32_t flags = PAGE_FREE;
+
+	if (CONFIG_CHECK) {
+		poison(page);
+		flags |= PG_POISONED;
+	}
+	atomic_store_explicit(&page->flags, flags, memory_order_relaxed);
+}
+
+/* ---------------------------------------------------------------- caches */
+
+/* This CPU's cache, ours until cache_leave(). */
+static struct frame_cache *cache_enter(void)
+{
+	struct frame_cache *cache;
+
+	preempt_disable();
+	cache = &caches[cpu_id()];
+	cache->busy = true;
+	barrier(); /* against an interrupt on this CPU only */
+	return cache;
+}
+
+static void cache_leave(struct frame_cache *cache)
+{
+	barrier();
+	cache->busy = false;
+	preempt_enable();
+}
+
+/* Fill up to PMM_BATCH frames in, by whole small blocks. */
+static bool cache_refill(struct frame_cache *cache)
+{
+	spin_lock(&pmm_lock);
+	while (cache->n < PMM_BATCH) {
+		unsigned order, room = PMM_BATCH - cache->n;
+		unsigned most = 31 - (unsigned)__builtin_clz(room);
+		struct page *page = buddy_take_small(most, &order);
+
+		if (!page)
+			break;
+		for (unsigned i = 0; i < 1u << order; i++)
+			cache->frames[cache->n++] = page + i;
+	}
+	spin_unlock(&pmm_lock);
+	return cache->n > 0;
+}
+
+static void cache_spill(struct frame_cache *cache, unsigned keep)
+{
+	spin_lock(&pmm_lock);
+	while (cache->n > keep)
+		buddy_give(cache->frames[--cache->n], 0);
+	spin_unlock(&pmm_lock);
+}
+
+/* ------------------------------------------------------------- interface */
+
+struct page *page_alloc(void)
+{
+	struct frame_cache *cache;
+	struct page *page = NULL;
+
+	if (inject_should_fail())
+		return NULL;
+	cache = cache_enter();
+	if (likely(cache->n) || cache_refill(cache))
+		page = cache->frames[--cache->n];
+	cache_leave(cache);
+	if (likely(page))
+		frame_ready(page, 0);
+	return page;
+}
+
+struct page *page_alloc_zeroed(void)
+{
+	struct page *page = page_alloc();
+
+	if (likely(page))
+		page_zero(page);
+	return page;
+}
+
+struct page *pages_alloc(unsigned order)
+{
+	struct page *page;
+
+	assert(order < PMM_ORDERS);
+	if (!order)
+		return page_alloc();
+	if (inject_should_fail())
+		return NULL;
+	spin_lock(&pmm_lock);
+	page = buddy_take(order);
+	spin_unlock(&pmm_lock);
+	if (!page)
+		return NULL;
+	for (unsigned i = 1; i < 1u << order; i++) {
+		frame_ready(page + i, 0);
+		atomic_store_explicit(&page[i].count, 0, memory_order_relaxed);
+		page_set(page + i, PG_TAIL);
+	}
+	frame_ready(page, order);
+	return page;
+}
+
+static void free_block(struct page *page, unsigned order)
+{
+	for (unsigned i = 0; i < 1u << order; i++)
+		frame_dead(page + i);
+	spin_lock(&pmm_lock);
+	buddy_give(page, order);
+	spin_unlock(&pmm_lock);
+}
+
+void page_free(struct page *page)
+{
+	struct frame_cache *cache;
+	uint32_t flags = page_flags(page);
+
+	if (unlikely(page_count(page) | page_pins(page)) ||
+	    (flags & PG_KIND) <= PAGE_FREE || (flags & PG_TAIL))
+		free_broken(page);
+	if (unlikely(flags & PG_ORDER)) {
+		free_block(page, page_order(page));
+		return;
+	}
+	frame_dead(page);
+	cache = cache_enter();
+	if (unlikely(cache->n == ARRAY_SIZE(cache->frames)))
+		cache_spill(cache, PMM_BATCH);
+	cache->frames[cache->n++] = page;
+	cache_leave(cache);
+}
+
+uint64_t pmm_free_pages(void)
+{
+	uint64_t n = READ_ONCE(buddy_frames);
+
+	for (unsigned i = 0; i < MAX_CPUS; i++)
+		n += READ_ONCE(caches[i].n);
+	return n;
+}
+
+/* ------------------------------------------------------------- draining */
+
+/* What pmm_drain() collects: a visit may not take pmm_lock, its CPU may be
+ * holding it. */
+struct drain {
+	_Atomic uint64_t refused; /* bit per CPU whose cache was busy      */
+	uint32_t n[MAX_CPUS];
+	struct page *frames[MAX_CPUS][2 * PMM_BATCH];
+};
+
+/* In interrupt context on each CPU, or directly on our own. */
+static void drain_visit(void *arg)
+{
+	struct drain *drain = arg;
+	unsigned cpu = cpu_id();
+	struct frame_cache *cache = &caches[cpu];
+
+	if (cache->busy) {
+		drain->refused |= BIT(cpu);
+		return;
+	}
+	for (unsigned i = 0; i < cache->n; i++)
+		drain->frames[cpu][i] = cache->frames[i];
+	drain->n[cpu] = cache->n;
+	cache->n = 0;
+}
+
+void pmm_drain(void)
+{
+	static _Atomic bool draining;
+	static struct drain drain;
+	uint64_t todo;
+
+	might_sleep();
+	while (atomic_exchange(&draining, true))
+		yield();
+	todo = smp_online_mask();
+	do {
+		drain.refused = 0;
+		preempt_disable();
+		smp_call(todo & ~BIT(cpu_id()), drain_visit, &drain);
+		if (todo & BIT(cpu_id()))
+			drain_visit(&drain);
+		preempt_enable();
+		todo = drain.refused;
+	} while (todo);
+	spin_lock(&pmm_lock);
+	for (unsigned cpu = 0; cpu < MAX_CPUS; cpu++)
+		while (drain.n[cpu])
+			buddy_give(drain.frames[cpu][--drain.n[cpu]], 0);
+	spin_unlock(&pmm_lock);
+	atomic_store(&draining, false);
+}
+
+/* ---------------------------------------------------- pmm_init.c's access */
+
+void pmm_release_range(pa_t start, pa_t end)
+{
+	spin_lock(&pmm_lock);
+	for (pfn_t pfn = start >> PAGE_SHIFT; pfn < end >> PAGE_SHIFT; pfn++)
+		atomic_store_explicit(&frames[pfn].flags, PAGE_FREE,
+				      memory_order_relaxed);
+	buddy_give_range(start >> PAGE_SHIFT, end >> PAGE_SHIFT);
+	spin_unlock(&pmm_lock);
+}
+
+const char *pmm_check_lists(uint64_t *listed)
+{
+	const char *wrong;
+
+	spin_lock(&pmm_lock);
+	wrong = buddy_check();
+	spin_unlock(&pmm_lock);
+	*listed = pmm_free_pages();
+	for (unsigned cpu = 0; cpu < MAX_CPUS; cpu++)
+		for (unsigned i = 0; i < caches[cpu].n; i++)
+			if (page_flags(caches[cpu].frames[i]) & PG_BUDDY)
+				return "pmm: a cached frame is in the lists";
+	return wrong;
+}

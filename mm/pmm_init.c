@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pmm_init.c - from the boot loader's list to free frames, and reports
+ *
+ *      0     1M                              4G                    top
+ *      |res. |image| free ......... |frames[]|  hole  | free ..... |
+ *      frames[0] ...................................... frames[end - 1]
+ *
+ * The frame array describes [0, top of usable RAM): holes cost 32 bytes a page
+ * and are of kind RESERVED, which is what a zeroed struct page says.  It lies
+ * at the top of what the boot tables map, below 4 GiB; what is above must wait
+ * for pmm_open_high(), though the array describes it from the start.
+ */
+#include "mm/buddy.h"
+#include "kernel/string.h"
+
+#define BOOT_MAPPED  (UINT64_C(4) << 30) /* start.asm's direct map           */
+#define LEAST_MEMORY (UINT64_C(8) << 20) /* less is not worth the attempt    */
+
+static struct memmap map; /* all that is managed, frame array included */
+static uint64_t total;    /* frames that can be free                   */
+
+/* Free what the map has in [start, end). */
+static void release(const struct memmap *from, pa_t start, pa_t end)
+{
+	for (unsigned i = 0; i < from->n; i++) {
+		pa_t a = from->r[i].start, b = from->r[i].end;
+
+		a = a < start ? start : a;
+		b = b > end ? end : b;
+		if (a >= b)
+			continue;
+		pmm_release_range(a, b);
+		total += (b - a) >> PAGE_SHIFT;
+	}
+}
+
+void pmm_init(const struct mem_range *usable, unsigned n_usable,
+	      const struct mem_range *reserved, unsigned n_reserved)
+{
+	struct memmap rest;
+	uint64_t bytes;
+	pa_t array;
+
+	memmap_normalise(&map, usable, n_usable, reserved, n_reserved);
+	memmap_limit(&map, sizeof(struct page));
+	if (memmap_bytes(&map) < LEAST_MEMORY)
+		panic("not enough memory: %lu KiB usable, %lu KiB needed",
+		      memmap_bytes(&map) >> 10, LEAST_MEMORY >> 10);
+
+	rest = map;
+	frames_end = memmap_top(&map) >> PAGE_SHIFT;
+	bytes = ALIGN_UP(frames_end * sizeof(struct page), PAGE_SIZE);
+	array = memmap_take(&rest, bytes, BOOT_MAPPED);
+	if (!array)
+		panic("no room below 4 GiB for %lu KiB of frame array",
+		      bytes >> 10);
+	frames = phys_to_virt(array);
+	memset(frames, 0, bytes);
+	release(&rest, 0, BOOT_MAPPED);
+}
+
+void pmm_open_high(void)
+{
+	/* The frame array is below: nothing above was taken from the map. */
+	release(&map, BOOT_MAPPED, PA_MAX);
+}
+
+const struct memmap *pmm_map(void)
+{
+	return &map;
+}
+
+uint64_t pmm_total(void)
+{
+	return total;
+}
+
+uint64_t pmm_used_by(enum page_kind kind)
+{
+	uint64_t n = 0;
+
+	for (pfn_t pfn = 0; pfn < frames_end; pfn++)
+		n += page_kind(&frames[pfn]) == kind;
+	return n;
+}
+
+const char *pmm_check(void)
+{
+	uint64_t listed, marked = 0;
+	const char *wrong = pmm_check_lists(&listed);
+
+	for (pfn_t pfn = 0; !wrong && pfn < frames_end; pfn++) {
+		struct page *page = &frames[pfn];
+
+		if (page_kind(page) != PAGE_FREE)
+			continue;
+		marked++;
+		if (page_count(page) || page_pins(page))
+			wrong = "pmm: a free frame has users";
+	}
+	if (!wrong && marked != listed)
+		wrong = "pmm: frames of kind FREE and listed frames differ";
+	return wrong;
+}
+
+uint64_t pmm_check_poison(pfn_t *first)
+{
+	uint64_t hurt = 0;
+
+	for (pfn_t pfn = frames_end; pfn-- > 0;) {
+		if (page_kind(&frames[pfn]) == PAGE_FREE &&
+		    pmm_poison_hurt(&frames[pfn])) {
+			*first = pfn;
+			hurt++;
+		}
+	}
+	return hurt;
+}

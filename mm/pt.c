@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pt.c - the walker's longer ways: growing, iterating, mapping, pruning
+ *
+ * Addresses are compared as [first, last], both inclusive, inside this file: so
+ * the end of the kernel half, 2^64, needs no special case.  Outside, ranges are
+ * half-open as everywhere, and an end of 0 means 2^64.
+ *
+ *        pt_slot_grow          pt_prune
+ *      3 [  ......X...... ]    3 [  ......X...... ]   3. unhook 2's table
+ *                 |  last                 |
+ *      2 [  .*.........   ]    2 [  .*.........   ]   2. unhook 1's table
+ *            |  second               |
+ *      1 [    ..*......   ]    1 [    ..*......   ]   1. unhook the leaf table
+ *               |  first                |
+ *      0 [    new         ]    0 [    empty       ]
+ *
+ * Growing hooks the finished path up by its top entry, last: whoever walks the
+ * tree at the same time, the CPU's MMU or an IOMMU, meets all of it or nothing.
+ */
+#include "mm/pt.h"
+#include "kernel/err.h"
+#include "mm/pmm.h"
+
+static bool in_bounds(const struct pt *pt, va_t first, va_t last)
+{
+	return first <= last && first >= pt->bottom && last <= pt->top - 1;
+}
+
+/* ---------------------------------------------------------- life of a tree */
+
+static struct page *table_make(struct pt *pt)
+{
+	struct page *table = pt->new_table();
+
+	if (table) {
+		page_set_kind(table, PAGE_TABLE);
+		assert(!pt_live(table));
+	}
+	return table;
+}
+
+int pt_init(struct pt *pt, const struct pt_format *format, unsigned levels,
+	    va_t bottom, va_t top, struct page *(*new_table)(void))
+{
+	struct page *root;
+
+	assert(levels >= format->min_levels && levels <= format->max_levels);
+	pt->format = format;
+	pt->levels = levels;
+	pt->bottom = bottom;
+	pt->top = top;
+	pt->new_table = new_table ? new_table : page_alloc_zeroed;
+	root = table_make(pt);
+	if (!root)
+		return err(ENOMEM);
+	pt->root = page_va(root);
+	pt->tables = 1;
+	return 0;
+}
+
+void pt_destroy(struct pt *pt, pt_release_fn *fn, void *arg)
+{
+	pt_prune(pt, pt->bottom, pt->top, fn, arg);
+	assert(pt->tables == 1 && !pt_live(pt_table_page(pt->root)));
+	pt->tables = 0;
+	fn(pt_table_page(pt->root), arg);
+	pt->root = NULL;
+}
+
+/* --------------------------------------------------------------- walking */
+
+uint64_t *pt_lookup(struct pt *pt, va_t va, unsigned *level)
+{
+	unsigned n = pt->levels - 1;
+	uint64_t *slot = &pt->root[pt_index(va, n)];
+	uint64_t entry = pte_read(slot);
+
+	assert(in_bounds(pt, va, va));
+	while (pt_is_table(pt->format, entry, n)) {
+		slot = &pt_table(entry)[pt_index(va, --n)];
+		entry = pte_read(slot);
+	}
+	*level = n;
+	return slot;
+}
+
+/* All the tables of a path, or none. */
+static bool tables_make(struct pt *pt, struct page **fresh, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		fresh[i] = table_make(pt);
+		if (!fresh[i]) {
+			while (i-- > 0)
+				page_put(fresh[i]);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* The entry at level n that leads to a table. */
+static uint64_t table_entry(const struct pt *pt, const struct page *table,
+			    unsigned n)
+{
+	return page_pa(table) | pt->format->table_bits[n];
+}
+
+uint64_t *pt_slot_grow(struct pt *pt, va_t va, unsigned level)
+{
+	struct page *fresh[PT_MAX_LEVELS];
+	unsigned at, missing;
+	uint64_t *top = pt_lookup(pt, va, &at), *slot;
+
+	assert(at > level);
+	if (pte_read(top))
+		return NULL; /* a larger leaf, or something parked */
+	missing = at - level;
+	if (!tables_make(pt, fresh, missing))
+		return NULL;
+	for (unsigned i = 1; i < missing; i++) {
+		slot = page_va(fresh[i]);
+		slot += pt_index(va, level + i);
+		pt_set(slot, table_entry(pt, fresh[i - 1], level + i));
+	}
+	pt_set(top, table_entry(pt, fresh[missing - 1], at));
+	pt->tables += missing;
+	slot = page_va(fresh[0]);
+	return slot + pt_index(va, level);
+}
+
+/* Entries from slot on to the end of its table or last, at one level. */
+static unsigned run_length(va_t va, va_t last, unsigned level)
+{
+	uint64_t left = PT_ENTRIES - pt_index(va, level);
+	uint64_t want = last / pt_span(level) - va / pt_span(level) + 1;
+
+	return (unsigned)(left < want ? left : want);
+}
+
+bool pt_next_table(struct pt *pt, va_t *va, va_t end, struct pt_run *run)
+{
+	va_t last = end - 1, at = *va;
+
+	if (*va == end)
+		return false;
+	assert(in_bounds(pt, at, last));
+	for (;;) {
+		unsigned level, n, skip = 0;
+		uint64_t *slot = pt_lookup(pt, at, &level);
+
+		n = run_length(at, last, level);
+		run->va = ALIGN_DOWN(at, pt_span(level));
+		if (!level || pte_read(slot)) {
+			assert(level <= 1);
+			run->slots = slot;
+			run->level = level;
+			run->n = level ? 1 : n;
+			*va = run->va + run->n * pt_span(level);
+			if (*va - 1 > last)
+				*va = end;
+			return true;
+		}
+		while (skip < n && !pte_read(&slot[skip]))
+			skip++;
+		at = run->va + skip * pt_span(level);
+		if (at - 1 >= last) {
+			*va = end;
+			return false;
+		}
+	}
+}
+
+/* ---------------------------------------------------- mapping and unmapping */
+
+/* The largest leaf for the next piece of a mapping. */
+static unsigned piece_level(struct pt *pt, va_t va, pa_t pa, uint64_t len)
+{
+	unsigned level;
+
+	if (!IS_ALIGNED(va | pa, pt_span(1)) || len < pt_span(1))
+		return 0;
+	pt_lookup(pt, va, &level);
+	return level >= 1; /* else there is a leaf table already */
+}
+
+/* Is every slot of [va, va + len) there, and zero?  Tables are made. */
+static int map_prepare(struct pt *pt, va_t va, pa_t pa, uint64_t len, bool huge)
+{
+	while (len) {
+		unsigned at, level = huge ? piece_level(pt, va, pa, len) : 0;
+		uint64_t *slot = pt_slot(pt, va, level, true);
+
+		if (!slot)
+			return *pt_lookup(pt, va, &at) ? err(EEXIST)
+						       : err(ENOMEM);
+		if (pte_read(slot))
+			return err(EEXIST);
+		va += pt_span(level);
+		pa += pt_span(level);
+		len -= pt_span(level);
+	}
+	return 0;
+}
+
+int pt_map(struct pt *pt, va_t va, pa_t pa, uint64_t len, enum prot prot,
+	   bool huge)
+{
+	int error;
+
+	assert(len && IS_ALIGNED(va | pa | len, PAGE_SIZE));
+	assert(in_bounds(pt, va, va + len - 1));
+	error = map_prepare(pt, va, pa, len, huge);
+	while (!error && len) {
+		unsigned level = huge ? piece_level(pt, va, pa, len) : 0;
+		uint64_t *slot = pt_slot(pt, va, level, false);
+
+		pt_set(slot, pt->format->leaf(pa, prot, level));
+		va += pt_span(level);
+		pa += pt_span(level);
+		len -= pt_span(level);
+	}
+	return error;
+}
+
+/* Does a 2 MiB leaf lie across va? */
+static bool cuts_leaf(struct pt *pt, va_t va)
+{
+	unsigned level;
+
+	return va != pt->top && !IS_ALIGNED(va, pt_span(1)) &&
+	       pte_read(pt_lookup(pt, va, &level)) && level;
+}
+
+int pt_unmap(struct pt *pt, va_t start, va_t end)
+{
+	struct pt_run run;
+
+	assert(IS_ALIGNED(start | end, PAGE_SIZE));
+	if (cuts_leaf(pt, start) || cuts_leaf(pt, end))
+		return err(EINVAL);
+	for (va_t va = start; pt_next_table(pt, &va, end, &run);) {
+		int cleared = 0;
+
+		for (unsigned i = 0; i < run.n; i++) {
+			if (!pte_read(&run.slots[i]))
+				continue;
+			pte_write(&run.slots[i], 0);
+			cleared++;
+		}
+		pt_live_add(pt_table_page(run.slots), -cleared);
+	}
+	return 0;
+}
+
+/* --------------------------------------------------------------- pruning */
+
+struct prune {
+	struct pt *pt;
+	pt_release_fn *fn;
+	void *arg;
+};
+
+/* The tables below the entries of one table that cover [va, last]. */
+static void prune_below(struct prune *p, uint64_t *table, unsigned level,
+			va_t va, va_t last)
+{
+	unsigned n = run_length(va, last, level);
+	uint64_t *slot = &table[pt_index(va, level)];
+
+	for (unsigned i = 0; i < n; i++, slot++) {
+		uint64_t entry = pte_read(slot);
+		va_t end = va | (pt_span(level) - 1);
+		struct page *child;
+
+		if (pt_is_table(p->pt->format, entry, level)) {
+			child = page_of_pa(pt_pa(entry));
+			if (level > 1)
+				prune_below(p, pt_table(entry), level - 1, va,
+					    end < last ? end : last);
+			if (!pt_live(child)) {
+				pt_set(slot, 0);
+				p->pt->tables--;
+				p->fn(child, p->arg);
+			}
+		}
+		va = end + 1;
+	}
+}
+
+void pt_prune(struct pt *pt, va_t start, va_t end, pt_release_fn *fn, void *arg)
+{
+	struct prune p = { pt, fn, arg };
+
+	if (start == end)
+		return;
+	assert(in_bounds(pt, start, end - 1));
+	prune_below(&p, pt->root, pt->levels - 1, start, end - 1);
+}
+
+/* ---------------------------------------------------------------- oracle */
+
+/* Count the tables of a subtree; NULL or what is wrong. */
+static const char *check_table(struct pt *pt, uint64_t *table, unsigned level,
+			       unsigned first, unsigned last, uint64_t *tables)
+{
+	const char *wrong = NULL;
+	uint64_t live = 0;
+
+	(*tables)++;
+	if (page_kind(pt_table_page(table)) != PAGE_TABLE)
+		return "pt: a frame in the tree is not of kind TABLE";
+	for (unsigned i = first; i <= last && !wrong; i++) {
+		uint64_t entry = pte_read(&table[i]);
+
+		live += !!entry;
+		if (pt_is_table(pt->format, entry, level))
+			wrong = check_table(pt, pt_table(entry), level - 1, 0,
+					    PT_ENTRIES - 1, tables);
+		else if (entry && level > 1)
+			wrong = "pt: a leaf larger than 2 MiB";
+	}
+	if (!wrong && live != pt_live(pt_table_page(table)))
+		wrong = "pt: a table's live count is wrong";
+	return wrong;
+}
+
+const char *pt_check(struct pt *pt)
+{
+	unsigned level = pt->levels - 1;
+	uint64_t tables = 0;
+	const char *wrong =
+		check_table(pt, pt->root, level, pt_index(pt->bottom, level),
+			    pt_index(pt->top - 1, level), &tables);
+
+	if (!wrong && tables != pt->tables)
+		wrong = "pt: the number of tables is wrong";
+	return wrong;
+}
