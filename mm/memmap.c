@@ -135,6 +135,18 @@ void memmap_normalise(struct memmap *out, const struct mem_range *usable,
 	}
 }
 
+void memmap_widen(struct memmap *map, uint64_t align)
+{
+	struct memmap old = *map;
+
+	map->n = 0;
+	for (unsigned i = 0; i < old.n; i++)
+		add(map, (struct mem_range){
+				 ALIGN_DOWN(old.r[i].start, align),
+				 ALIGN_UP(old.r[i].end, align),
+			 });
+}
+
 uint64_t memmap_bytes(const struct memmap *map)
 {
 	uint64_t bytes = 0;

@@ -34,6 +34,9 @@ void memmap_normalise(struct memmap *out, const struct mem_range *usable,
 		      unsigned n_usable, const struct mem_range *reserved,
 		      unsigned n_reserved);
 
+/* Widen every range to multiples of align (a power of two) and unite. */
+void memmap_widen(struct memmap *map, uint64_t align);
+
 /* Bytes in all ranges. */
 uint64_t memmap_bytes(const struct memmap *map);
 

@@ -32,6 +32,13 @@ void pmm_open_high(void);
 const struct memmap *pmm_map(void);
 
 /*
+ * All RAM up to the last managed frame, reserved or not, in whole 2 MiB: what
+ * the direct map must show.  The rounding takes in the firmware's tables that
+ * border on RAM.
+ */
+const struct memmap *pmm_ram(void);
+
+/*
  * One frame of kind KERNEL with one reference, content undefined (zeroed by the
  * second); the caller sets its kind.  NULL when no memory is left or a failure
  * is injected.  Takes no lock of its caller's concern: RANK_PMM is below all.

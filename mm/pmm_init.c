@@ -17,8 +17,18 @@
 #define BOOT_MAPPED  (UINT64_C(4) << 30) /* start.asm's direct map           */
 #define LEAST_MEMORY (UINT64_C(8) << 20) /* less is not worth the attempt    */
 
+static struct memmap ram; /* all RAM, reserved included, in 2 MiB      */
 static struct memmap map; /* all that is managed, frame array included */
 static uint64_t total;    /* frames that can be free                   */
+
+/* What the direct map shows: nothing above the frames that are described. */
+static void find_ram(const struct mem_range *usable, unsigned n_usable)
+{
+	struct mem_range above = { memmap_top(&map), PA_MAX };
+
+	memmap_normalise(&ram, usable, n_usable, &above, 1);
+	memmap_widen(&ram, UINT64_C(2) << 20);
+}
 
 /* Free what the map has in [start, end). */
 static void release(const struct memmap *from, pa_t start, pa_t end)
@@ -48,6 +58,7 @@ void pmm_init(const struct mem_range *usable, unsigned n_usable,
 		panic("not enough memory: %lu KiB usable, %lu KiB needed",
 		      memmap_bytes(&map) >> 10, LEAST_MEMORY >> 10);
 
+	find_ram(usable, n_usable);
 	rest = map;
 	frames_end = memmap_top(&map) >> PAGE_SHIFT;
 	bytes = ALIGN_UP(frames_end * sizeof(struct page), PAGE_SIZE);
@@ -58,6 +69,10 @@ void pmm_init(const struct mem_range *usable, unsigned n_usable,
 	frames = phys_to_virt(array);
 	memset(frames, 0, bytes);
 	release(&rest, 0, BOOT_MAPPED);
+
+	zero_page = page_alloc_zeroed();
+	assert(zero_page);
+	page_set_kind(zero_page, PAGE_ZERO);
 }
 
 void pmm_open_high(void)
@@ -69,6 +84,11 @@ void pmm_open_high(void)
 const struct memmap *pmm_map(void)
 {
 	return &map;
+}
+
+const struct memmap *pmm_ram(void)
+{
+	return &ram;
 }
 
 uint64_t pmm_total(void)

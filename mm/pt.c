@@ -6,7 +6,7 @@
  * the end of the kernel half, 2^64, needs no special case.  Outside, ranges are
  * half-open as everywhere, and an end of 0 means 2^64.
  *
- *        pt_slot_grow          pt_prune
+ *        pt_slot_slow          pt_prune
  *      3 [  ......X...... ]    3 [  ......X...... ]   3. unhook 2's table
  *                 |  last                 |
  *      2 [  .*.........   ]    2 [  .*.........   ]   2. unhook 1's table
@@ -70,16 +70,16 @@ void pt_destroy(struct pt *pt, pt_release_fn *fn, void *arg)
 
 /* --------------------------------------------------------------- walking */
 
-uint64_t *pt_lookup(struct pt *pt, va_t va, unsigned *level)
+uint64_t *pt_lookup(struct pt *pt, va_t va, unsigned least, unsigned *level)
 {
 	unsigned n = pt->levels - 1;
 	uint64_t *slot = &pt->root[pt_index(va, n)];
-	uint64_t entry = pte_read(slot);
 
 	assert(in_bounds(pt, va, va));
-	while (pt_is_table(pt->format, entry, n)) {
-		slot = &pt_table(entry)[pt_index(va, --n)];
-		entry = pte_read(slot);
+	while (n > least && pt_is_table(pt->format, pte_read(slot), n)) {
+		uint64_t *table = pt_table(pte_read(slot));
+
+		slot = &table[pt_index(va, --n)];
 	}
 	*level = n;
 	return slot;
@@ -106,15 +106,16 @@ static uint64_t table_entry(const struct pt *pt, const struct page *table,
 	return page_pa(table) | pt->format->table_bits[n];
 }
 
-uint64_t *pt_slot_grow(struct pt *pt, va_t va, unsigned level)
+uint64_t *pt_slot_slow(struct pt *pt, va_t va, unsigned level, bool alloc)
 {
 	struct page *fresh[PT_MAX_LEVELS];
 	unsigned at, missing;
-	uint64_t *top = pt_lookup(pt, va, &at), *slot;
+	uint64_t *top = pt_lookup(pt, va, level, &at), *slot;
 
-	assert(at > level);
-	if (pte_read(top))
-		return NULL; /* a larger leaf, or something parked */
+	if (at == level)
+		return top;
+	if (!alloc || pte_read(top))
+		return NULL; /* not wanted; or a larger leaf, or parked */
 	missing = at - level;
 	if (!tables_make(pt, fresh, missing))
 		return NULL;
@@ -147,7 +148,7 @@ bool pt_next_table(struct pt *pt, va_t *va, va_t end, struct pt_run *run)
 	assert(in_bounds(pt, at, last));
 	for (;;) {
 		unsigned level, n, skip = 0;
-		uint64_t *slot = pt_lookup(pt, at, &level);
+		uint64_t *slot = pt_lookup(pt, at, 0, &level);
 
 		n = run_length(at, last, level);
 		run->va = ALIGN_DOWN(at, pt_span(level));
@@ -180,7 +181,7 @@ static unsigned piece_level(struct pt *pt, va_t va, pa_t pa, uint64_t len)
 
 	if (!IS_ALIGNED(va | pa, pt_span(1)) || len < pt_span(1))
 		return 0;
-	pt_lookup(pt, va, &level);
+	pt_lookup(pt, va, 0, &level);
 	return level >= 1; /* else there is a leaf table already */
 }
 
@@ -192,8 +193,8 @@ static int map_prepare(struct pt *pt, va_t va, pa_t pa, uint64_t len, bool huge)
 		uint64_t *slot = pt_slot(pt, va, level, true);
 
 		if (!slot)
-			return *pt_lookup(pt, va, &at) ? err(EEXIST)
-						       : err(ENOMEM);
+			return *pt_lookup(pt, va, 0, &at) ? err(EEXIST)
+							  : err(ENOMEM);
 		if (pte_read(slot))
 			return err(EEXIST);
 		va += pt_span(level);
@@ -229,7 +230,7 @@ static bool cuts_leaf(struct pt *pt, va_t va)
 	unsigned level;
 
 	return va != pt->top && !IS_ALIGNED(va, pt_span(1)) &&
-	       pte_read(pt_lookup(pt, va, &level)) && level;
+	       pte_read(pt_lookup(pt, va, 0, &level)) && level;
 }
 
 int pt_unmap(struct pt *pt, va_t start, va_t end)

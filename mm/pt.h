@@ -41,6 +41,7 @@
 #define PT_BITS       9
 #define PT_ENTRIES    512u
 #define PT_MAX_LEVELS 6
+#define PT_USUAL      4               /* depth that pt_slot() is unrolled for */
 #define PT_ADDRESS    GENMASK(51, 12) /* of a table or a frame, all dialects */
 
 /* What an access needs or an entry grants; what a dialect lacks it ignores. */
@@ -177,13 +178,14 @@ static inline void pt_set(uint64_t *slot, uint64_t entry)
 
 /* --------------------------------------------------------------- walking */
 
-/* pt_slot() where tables are missing: all of them or none. */
-uint64_t *pt_slot_grow(struct pt *pt, va_t va, unsigned level);
+/* pt_slot() where a table is missing, or the tree is not PT_USUAL levels deep. */
+uint64_t *pt_slot_slow(struct pt *pt, va_t va, unsigned level, bool alloc);
 
 /*
  * The slot for va in its table at level (0: 4 KiB leaves, 1: 2 MiB leaves).
- * Missing tables are made if alloc.  NULL when they are missing and not
- * wanted, when there is no memory, or when a larger leaf covers va.
+ * Missing tables are made if alloc: all of a path or none.  NULL when they are
+ * missing and not wanted, when there is no memory, or when a larger leaf covers
+ * va.
  */
 static inline uint64_t *pt_slot(struct pt *pt, va_t va, unsigned level,
 				bool alloc)
@@ -191,21 +193,24 @@ static inline uint64_t *pt_slot(struct pt *pt, va_t va, unsigned level,
 	const struct pt_format *f = pt->format;
 	uint64_t *table = pt->root;
 
-	for (unsigned n = pt->levels - 1; n > level; n--) {
+	if (unlikely(pt->levels != PT_USUAL))
+		return pt_slot_slow(pt, va, level, alloc);
+#pragma GCC unroll 4
+	for (unsigned n = PT_USUAL - 1; n > level; n--) {
 		uint64_t entry = pte_read(&table[pt_index(va, n)]);
 
 		if (unlikely((entry ^ f->table_bits[n]) & f->table_mask))
-			return alloc ? pt_slot_grow(pt, va, level) : NULL;
+			return pt_slot_slow(pt, va, level, alloc);
 		table = pt_table(entry);
 	}
 	return &table[pt_index(va, level)];
 }
 
 /*
- * The slot where the walk for va ends: in *level the level of a leaf or of the
- * topmost hole.  Never NULL.
+ * The slot where the walk for va ends, at level least or above: in *level that
+ * of a leaf or of the topmost hole.  Never NULL.
  */
-uint64_t *pt_lookup(struct pt *pt, va_t va, unsigned *level);
+uint64_t *pt_lookup(struct pt *pt, va_t va, unsigned least, unsigned *level);
 
 /* Consecutive slots of one table, or the one slot of a 2 MiB leaf. */
 struct pt_run {
