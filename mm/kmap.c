@@ -63,9 +63,9 @@ static void map_section(const char *start, const char *end, enum prot prot)
 
 static void map_image(void)
 {
-	map_section(text_start, text_end, PROT_READ | PROT_EXEC);
-	map_section(rodata_start, rodata_end, PROT_READ);
-	map_section(data_start, image_end, PROT_READ | PROT_WRITE);
+	map_section(text_start, text_end, PROT_R | PROT_X);
+	map_section(rodata_start, rodata_end, PROT_R);
+	map_section(data_start, image_end, PROT_R | PROT_W);
 }
 
 /* The part of RAM in [start, end), at its place in the direct map. */
@@ -102,9 +102,9 @@ void kmap_init(void)
 		    NULL))
 		panic("cannot make the kernel's page table: out of memory");
 	map_image();
-	map_direct(0, fixed_start, PROT_READ | PROT_WRITE);
-	map_direct(fixed_start, fixed_end, PROT_READ);
-	map_direct(fixed_end, PA_MAX, PROT_READ | PROT_WRITE);
+	map_direct(0, fixed_start, PROT_R | PROT_W);
+	map_direct(fixed_start, fixed_end, PROT_R);
+	map_direct(fixed_end, PA_MAX, PROT_R | PROT_W);
 	make_tables(VMAP_BASE, KSTACK_SLOTS * KSTACK_SLOT, 0);
 	make_tables(MMIO_BASE, pt_span(1), 0);
 	root_live = pt_live(pt_table_page(kernel_pt.root));
@@ -149,7 +149,7 @@ static va_t window_make(pa_t start, pa_t end)
 	    end - start > MMIO_BASE + MMIO_SIZE - va)
 		return 0;
 	if (pt_map(&kernel_pt, va, start, end - start,
-		   PROT_READ | PROT_WRITE | PROT_GLOBAL | PROT_UNCACHED, false))
+		   PROT_R | PROT_W | PROT_GLOBAL | PROT_UNCACHED, false))
 		return 0;
 	assert(pt_live(pt_table_page(kernel_pt.root)) == root_live);
 	windows[n_windows++] = (struct window){ start, end, va };

@@ -46,9 +46,10 @@ static bool slot_map(unsigned slot)
 	}
 	/* kmap_init() made the leaf tables: storing cannot fail. */
 	for (unsigned i = 0; i < STACK_PAGES; i++)
-		pt_set(pt_slot(&kernel_pt, va + i * PAGE_SIZE, 0, false),
+		pt_set(&kernel_pt,
+		       pt_slot(&kernel_pt, va + i * PAGE_SIZE, 0, false),
 		       x86_leaf(page_pa(pages[i]),
-				PROT_READ | PROT_WRITE | PROT_GLOBAL));
+				PROT_R | PROT_W | PROT_GLOBAL));
 	return true;
 }
 

@@ -51,3 +51,12 @@ void page_put(struct page *page)
 	if (!PAGE_REFS(page_count_add(page, -PAGE_REF)))
 		page_free(page);
 }
+
+uint64_t page_map_drop(struct page *page)
+{
+	uint64_t now = page_count_add(page, -PAGE_MAP);
+
+	if (!now)
+		page_free(page);
+	return now;
+}

@@ -48,6 +48,7 @@ enum page_kind {
 #define PG_TAIL      BIT(9)          /* inside an allocated block of 2^n    */
 #define PG_POISONED  BIT(10)         /* free and filled with PMM_POISON     */
 #define PG_EXCLUSIVE BIT(11)         /* anonymous, mapped by one mm only    */
+#define PG_DIRTY     BIT(12)         /* written since it was last clean */
 #define PG_OWNER     GENMASK(31, 16) /* free for the owner of the frame   */
 
 /* Key: (A) atomic  (O) the owner's lock, by kind */
@@ -175,11 +176,20 @@ static inline uint64_t page_map_add(struct page *page)
 
 /*
  * One entry less, after it was cleared and flushed everywhere.  Returns the new
- * count; if that is 0 the caller must hand the frame to page_free().
+ * count; at 0 the frame has been freed.  Any context that may take RANK_PMM.
  */
-must_check static inline uint64_t page_map_drop(struct page *page)
+uint64_t page_map_drop(struct page *page);
+
+/* An entry stops mapping the frame but goes on holding it: it is parked. */
+static inline uint64_t page_map_to_ref(struct page *page)
 {
-	return page_count_add(page, -PAGE_MAP);
+	return page_count_add(page, -BIT(32));
+}
+
+/* The parked entry maps again. */
+static inline uint64_t page_ref_to_map(struct page *page)
+{
+	return page_count_add(page, BIT(32));
 }
 
 /* ---------------------------------------------------------------- flags */
@@ -221,6 +231,27 @@ static inline void page_set(struct page *page, uint32_t bit)
 static inline void page_clear(struct page *page, uint32_t bit)
 {
 	atomic_fetch_and_explicit(&page->flags, ~bit, memory_order_relaxed);
+}
+
+/* The frame's content is in one mm only: a write fault may reuse it. */
+static inline bool page_exclusive(const struct page *page)
+{
+	return page_test(page, PG_EXCLUSIVE);
+}
+
+static inline void page_set_exclusive(struct page *page)
+{
+	page_set(page, PG_EXCLUSIVE);
+}
+
+static inline void page_clear_exclusive(struct page *page)
+{
+	page_clear(page, PG_EXCLUSIVE);
+}
+
+static inline void page_set_dirty(struct page *page)
+{
+	page_set(page, PG_DIRTY);
 }
 
 /* "anon", "table", ...: for messages. */

@@ -55,8 +55,8 @@ must_check struct page *page_alloc_zeroed(void);
 must_check struct page *pages_alloc(unsigned order);
 
 /*
- * Give back a frame (or block) whose count has reached 0, as page_map_drop()
- * told its caller; all others use page_put().  Panics, naming the frame, if it
+ * Give back a frame (or block) whose count has reached 0: what page_put() and
+ * page_map_drop() do then, and nobody else needs to.  Panics, naming the frame, if it
  * is free already, reserved, referenced, mapped or pinned.
  */
 void page_free(struct page *page);

@@ -122,9 +122,9 @@ uint64_t *pt_slot_slow(struct pt *pt, va_t va, unsigned level, bool alloc)
 	for (unsigned i = 1; i < missing; i++) {
 		slot = page_va(fresh[i]);
 		slot += pt_index(va, level + i);
-		pt_set(slot, table_entry(pt, fresh[i - 1], level + i));
+		pt_set(pt, slot, table_entry(pt, fresh[i - 1], level + i));
 	}
-	pt_set(top, table_entry(pt, fresh[missing - 1], at));
+	pt_set(pt, top, table_entry(pt, fresh[missing - 1], at));
 	pt->tables += missing;
 	slot = page_va(fresh[0]);
 	return slot + pt_index(va, level);
@@ -139,7 +139,7 @@ static unsigned run_length(va_t va, va_t last, unsigned level)
 	return (unsigned)(left < want ? left : want);
 }
 
-bool pt_next_table(struct pt *pt, va_t *va, va_t end, struct pt_run *run)
+bool pt_next_run(struct pt *pt, va_t *va, va_t end, struct pt_run *run)
 {
 	va_t last = end - 1, at = *va;
 
@@ -156,8 +156,8 @@ bool pt_next_table(struct pt *pt, va_t *va, va_t end, struct pt_run *run)
 			assert(level <= 1);
 			run->slots = slot;
 			run->level = level;
-			run->n = level ? 1 : n;
-			*va = run->va + run->n * pt_span(level);
+			run->count = level ? 1 : n;
+			*va = run->va + run->count * pt_span(level);
 			if (*va - 1 > last)
 				*va = end;
 			return true;
@@ -216,7 +216,7 @@ int pt_map(struct pt *pt, va_t va, pa_t pa, uint64_t len, enum prot prot,
 		unsigned level = huge ? piece_level(pt, va, pa, len) : 0;
 		uint64_t *slot = pt_slot(pt, va, level, false);
 
-		pt_set(slot, pt->format->leaf(pa, prot, level));
+		pt_set(pt, slot, pt->format->leaf(pa, prot, level));
 		va += pt_span(level);
 		pa += pt_span(level);
 		len -= pt_span(level);
@@ -240,16 +240,16 @@ int pt_unmap(struct pt *pt, va_t start, va_t end)
 	assert(IS_ALIGNED(start | end, PAGE_SIZE));
 	if (cuts_leaf(pt, start) || cuts_leaf(pt, end))
 		return err(EINVAL);
-	for (va_t va = start; pt_next_table(pt, &va, end, &run);) {
+	for (va_t va = start; pt_next_run(pt, &va, end, &run);) {
 		int cleared = 0;
 
-		for (unsigned i = 0; i < run.n; i++) {
+		for (unsigned i = 0; i < run.count; i++) {
 			if (!pte_read(&run.slots[i]))
 				continue;
 			pte_write(&run.slots[i], 0);
 			cleared++;
 		}
-		pt_live_add(pt_table_page(run.slots), -cleared);
+		pt_count(pt, run.slots, -cleared);
 	}
 	return 0;
 }
@@ -280,7 +280,7 @@ static void prune_below(struct prune *p, uint64_t *table, unsigned level,
 				prune_below(p, pt_table(entry), level - 1, va,
 					    end < last ? end : last);
 			if (!pt_live(child)) {
-				pt_set(slot, 0);
+				pt_set(p->pt, slot, 0);
 				p->pt->tables--;
 				p->fn(child, p->arg);
 			}

@@ -27,7 +27,7 @@
  * from whom pt_init() was told.  The caller serialises changes of one tree.
  * Each table's number of live entries is kept in its struct page (index), so
  * that "empty" is a comparison; who stores through a slot keeps it true with
- * pt_live_add(), or stores by pt_set().
+ * pt_count(), or stores by pt_set().
  */
 #pragma once
 
@@ -47,9 +47,9 @@
 /* What an access needs or an entry grants; what a dialect lacks it ignores. */
 enum prot {
 	PROT_NONE = 0,
-	PROT_READ = 1,
-	PROT_WRITE = 2,
-	PROT_EXEC = 4,
+	PROT_R = 1,
+	PROT_W = 2,
+	PROT_X = 4,
 	PROT_USER = 8,      /* the user half                               */
 	PROT_GLOBAL = 16,   /* survives a switch of address spaces         */
 	PROT_UNCACHED = 32, /* device registers                            */
@@ -159,20 +159,23 @@ static inline uint64_t pt_live(const struct page *table)
 	return table->index;
 }
 
-/* n entries of the table became live (n < 0: became zero). */
-static inline void pt_live_add(struct page *table, int64_t n)
+/* n entries of the slot's table became live (n < 0: became zero). */
+static inline void pt_count(struct pt *pt, const uint64_t *slot, int64_t n)
 {
+	struct page *table = pt_table_page(slot);
+
+	(void)pt;
 	table->index += (uint64_t)n;
 	assert(table->index <= PT_ENTRIES);
 }
 
 /* Store and count; for single entries.  Loops count once a table. */
-static inline void pt_set(uint64_t *slot, uint64_t entry)
+static inline void pt_set(struct pt *pt, uint64_t *slot, uint64_t entry)
 {
 	int n = !!entry - !!pte_read(slot);
 
 	if (n)
-		pt_live_add(pt_table_page(slot), n);
+		pt_count(pt, slot, n);
 	pte_write(slot, entry);
 }
 
@@ -216,8 +219,8 @@ uint64_t *pt_lookup(struct pt *pt, va_t va, unsigned least, unsigned *level);
 struct pt_run {
 	uint64_t *slots; /* the first                                      */
 	va_t va;         /* its address, rounded down to the entry's span  */
-	unsigned n;      /* how many                                       */
-	unsigned level;  /* 0, or 1 with n == 1: a leaf of 2 MiB           */
+	unsigned count;  /* how many                                       */
+	unsigned level;  /* 0, or 1 with count 1: a leaf of 2 MiB           */
 };
 
 /*
@@ -225,13 +228,13 @@ struct pt_run {
  * table; advances *va past it.  false when there is none.  Entries in a run may
  * be zero.  The loop a caller writes:
  *
- *	for (va_t va = start; pt_next_table(pt, &va, end, &run);)
- *		for (unsigned i = 0; i < run.n; i++)
+ *	for (va_t va = start; pt_next_run(pt, &va, end, &run);)
+ *		for (unsigned i = 0; i < run.count; i++)
  *			use(run.slots[i], run.va + i * PAGE_SIZE);
  *
  * A leaf of 2 MiB is reported whole even if [*va, end) cuts it.
  */
-bool pt_next_table(struct pt *pt, va_t *va, va_t end, struct pt_run *run);
+bool pt_next_run(struct pt *pt, va_t *va, va_t end, struct pt_run *run);
 
 /*
  * Map [va, va + len) to frames from pa on, with 2 MiB leaves wherever both

@@ -17,18 +17,18 @@ _Static_assert(PTE_ADDR == PT_ADDRESS, "all dialects keep addresses there");
 static uint64_t leaf(pa_t pa, enum prot prot, unsigned level)
 {
 	assert(level <= 1 && IS_ALIGNED(pa, pt_span(level)));
-	assert(prot & PROT_READ);
+	assert(prot & PROT_R);
 	return x86_leaf_at(pa, prot, level);
 }
 
 enum prot x86_prot(uint64_t entry)
 {
-	unsigned prot = PROT_READ;
+	unsigned prot = PROT_R;
 
 	if (!(entry & PTE_P))
 		return PROT_NONE;
-	prot |= entry & PTE_W ? PROT_WRITE : 0;
-	prot |= entry & PTE_NX ? 0 : PROT_EXEC;
+	prot |= entry & PTE_W ? PROT_W : 0;
+	prot |= entry & PTE_NX ? 0 : PROT_X;
 	prot |= entry & PTE_U ? PROT_USER : 0;
 	prot |= entry & PTE_G ? PROT_GLOBAL : 0;
 	prot |= entry & PTE_PCD ? PROT_UNCACHED : 0;

@@ -17,16 +17,16 @@ extern const struct pt_format pt_x86_kernel; /* table entries do not      */
 
 /*
  * The entry that maps the frame at pa.  Level 1 makes a 2 MiB leaf (pa aligned
- * so).  prot needs PROT_READ: an entry that grants nothing is not a leaf.
+ * so).  prot needs PROT_R: an entry that grants nothing is not a leaf.
  * A constant prot folds to a constant.
  */
 static inline uint64_t x86_leaf_at(pa_t pa, enum prot prot, unsigned level)
 {
-	return pa | PTE_P | (prot & PROT_WRITE ? PTE_W : 0) |
+	return pa | PTE_P | (prot & PROT_W ? PTE_W : 0) |
 	       (prot & PROT_USER ? PTE_U : 0) |
 	       (prot & PROT_GLOBAL ? PTE_G : 0) |
 	       (prot & PROT_UNCACHED ? PTE_PCD | PTE_PWT : 0) |
-	       (prot & PROT_EXEC ? 0 : PTE_NX) | (level ? PTE_PS : 0);
+	       (prot & PROT_X ? 0 : PTE_NX) | (level ? PTE_PS : 0);
 }
 
 static inline uint64_t x86_leaf(pa_t pa, enum prot prot)

@@ -36,13 +36,13 @@ static const char *judge(va_t va, uint64_t entry, uint64_t len)
 
 	if (prot & PROT_USER)
 		return say("the user may use kernel memory", va, entry);
-	if (prot & PROT_WRITE && prot & PROT_EXEC)
+	if (prot & PROT_W && prot & PROT_X)
 		return say("writable and executable", va, entry);
-	if (prot & PROT_EXEC && !text)
+	if (prot & PROT_X && !text)
 		return say("executable, but not text", va, entry);
-	if (prot & PROT_WRITE && shows(entry, len, text_start, text_end))
+	if (prot & PROT_W && shows(entry, len, text_start, text_end))
 		return say("text is writable", va, entry);
-	if (prot & PROT_WRITE && shows(entry, len, rodata_start, rodata_end))
+	if (prot & PROT_W && shows(entry, len, rodata_start, rodata_end))
 		return say("rodata is writable", va, entry);
 	if (prot && kstack_guard_hit(va) >= 0)
 		return say("the guard of a stack is mapped", va, entry);
@@ -65,8 +65,8 @@ const char *wx_check(void)
 	struct pt_run run;
 
 	for (va_t va = kernel_pt.bottom;
-	     !wrong && pt_next_table(&kernel_pt, &va, 0, &run);) {
-		for (unsigned i = 0; i < run.n && !wrong; i++) {
+	     !wrong && pt_next_run(&kernel_pt, &va, 0, &run);) {
+		for (unsigned i = 0; i < run.count && !wrong; i++) {
 			uint64_t entry = pte_read(&run.slots[i]);
 			uint64_t len = pt_span(run.level);
 
