@@ -248,13 +248,18 @@ void page_free(struct page *page)
 	cache_leave(cache);
 }
 
-uint64_t pmm_free_pages(void)
+uint64_t pmm_cached_pages(void)
 {
-	uint64_t n = READ_ONCE(buddy_frames);
+	uint64_t n = 0;
 
 	for (unsigned i = 0; i < MAX_CPUS; i++)
 		n += READ_ONCE(caches[i].n);
 	return n;
+}
+
+uint64_t pmm_free_pages(void)
+{
+	return READ_ONCE(buddy_frames) + pmm_cached_pages();
 }
 
 /* ------------------------------------------------------------- draining */

@@ -64,6 +64,9 @@ void page_free(struct page *page);
 /* Frames free now, caches included: exact when nobody allocates meanwhile. */
 uint64_t pmm_free_pages(void);
 
+/* Those of them that lie in the CPUs' caches. */
+uint64_t pmm_cached_pages(void);
+
 /* Frames that pmm ever gave or can give: free + in use. */
 uint64_t pmm_total(void);
 

@@ -238,9 +238,9 @@ void pool_free(struct pool *pool, void *object)
 	if (unlikely(slab->pool != pool))
 		panic("pool %s: %p is of pool %s", pool->name, object,
 		      slab->pool->name);
-	spin_lock(&pool->lock);
 	if (CONFIG_CHECK)
 		object_dies(pool, object);
+	spin_lock(&pool->lock);
 	if (unlikely(!slab->free))
 		LIST_INSERT_HEAD(&pool->partial, slab, link);
 	*(uint64_t **)object = slab->free;
