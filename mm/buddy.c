@@ -117,10 +117,11 @@ struct page *buddy_take_small(unsigned most, unsigned *order)
 void buddy_give_range(pfn_t start, pfn_t end)
 {
 	while (start < end) {
-		unsigned order = PMM_ORDERS - 1;
+		/* The largest block that is aligned here and fits. */
+		uint64_t aligned = start | UINT64_C(1) << (PMM_ORDERS - 1);
+		unsigned order = (unsigned)__builtin_ctzll(aligned);
 
-		while (!IS_ALIGNED(start, UINT64_C(1) << order) ||
-		       end - start < UINT64_C(1) << order)
+		while (end - start < UINT64_C(1) << order)
 			order--;
 		buddy_give(&frames[start], order);
 		start += UINT64_C(1) << order;

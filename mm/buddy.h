@@ -26,7 +26,7 @@ must_check struct page *buddy_take(unsigned order);
  */
 must_check struct page *buddy_take_small(unsigned most, unsigned *order);
 
-/* Free [start, end) in the largest aligned blocks: at boot. */
+/* Free [start, end) in the largest aligned blocks. */
 void buddy_give_range(pfn_t start, pfn_t end);
 
 /* Oracle: the lists' links, flags and sum.  NULL, or what is wrong. */

@@ -5,7 +5,7 @@
  *     page_alloc()   page_put()             no lock: preemption off
  *          |             ^
  *     +----v-------------|---+
- *     |  this CPU's cache    |  up to 2 * PMM_BATCH frames, a stack
+ *     |  this CPU's cache    |  less than 2 * PMM_BATCH frames
  *     +----^-------------|---+
  *          | refill      | spill            pmm_lock, once in PMM_BATCH
  *     +----|-------------v---+
@@ -32,11 +32,14 @@
 #include "kernel/lock.h"
 #include "kernel/thread.h"
 
+#define CACHE_SIZE (2 * PMM_BATCH - 1)
+
 struct frame_cache {
 	uint32_t n;
 	bool busy; /* its CPU is changing it right now */
-	struct page *frames[2 * PMM_BATCH];
+	struct page *frames[CACHE_SIZE];
 } __attribute__((aligned(64)));
+_Static_assert(sizeof(struct frame_cache) == 512, "found by a shift");
 
 static struct frame_cache caches[MAX_CPUS];
 static struct spinlock pmm_lock = SPINLOCK_INIT(RANK_PMM, "pmm");
@@ -75,30 +78,32 @@ const uint64_t *pmm_poison_hurt(const struct page *page)
 
 /* --------------------------------------------------- a frame's two states */
 
-/* Free to allocated: count and owner's words start from scratch. */
-static void frame_ready(struct page *page, unsigned order)
+static noinline void check_poison(const struct page *page)
 {
-	uint32_t flags = page_flags(page);
+	const uint64_t *hurt = pmm_poison_hurt(page);
 
-	assert((flags & (PG_KIND | PG_BUDDY)) == PAGE_FREE &&
-	       !page_count(page));
+	if (hurt)
+		panic("frame %#lx was written after it was freed: "
+		      "offset %#lx holds %#lx",
+		      pfn_of(page), (va_t)hurt & ~PAGE_MASK, *hurt);
+}
+
+/* Free to allocated: count and owner's words start from scratch. */
+static inline void frame_ready(struct page *page, uint32_t flags)
+{
+	assert((page_flags(page) & (PG_KIND | PG_BUDDY)) == PAGE_FREE);
 	if (CONFIG_CHECK) {
-		const uint64_t *hurt = pmm_poison_hurt(page);
-
-		if (hurt)
-			panic("frame %#lx was written after it was freed: "
-			      "offset %#lx holds %#lx",
-			      pfn_of(page), (va_t)hurt & ~PAGE_MASK, *hurt);
+		assert(!page_count(page));
+		check_poison(page);
 	}
 	page->mapping = 0;
 	page->index = 0;
 	atomic_store_explicit(&page->count, PAGE_REF, memory_order_relaxed);
-	atomic_store_explicit(&page->flags,
-			      PAGE_KERNEL | FIELD_PREP(PG_ORDER, order),
+	atomic_store_explicit(&page->flags, PAGE_KERNEL | flags,
 			      memory_order_relaxed);
 }
 
-static noreturn void free_broken(const struct page *page)
+static noinline noreturn void free_broken(const struct page *page)
 {
 	enum page_kind kind = page_kind(page);
 
@@ -143,8 +148,8 @@ static void cache_leave(struct frame_cache *cache)
 	preempt_enable();
 }
 
-/* Fill up to PMM_BATCH frames in, by whole small blocks. */
-static bool cache_refill(struct frame_cache *cache)
+/* Fill up to PMM_BATCH frames in, by whole small blocks, lowest on top. */
+static noinline bool cache_refill(struct frame_cache *cache)
 {
 	spin_lock(&pmm_lock);
 	while (cache->n < PMM_BATCH) {
@@ -154,19 +159,32 @@ static bool cache_refill(struct frame_cache *cache)
 
 		if (!page)
 			break;
-		for (unsigned i = 0; i < 1u << order; i++)
+		for (unsigned i = 1u << order; i-- > 0;)
 			cache->frames[cache->n++] = page + i;
 	}
 	spin_unlock(&pmm_lock);
 	return cache->n > 0;
 }
 
-static void cache_spill(struct frame_cache *cache, unsigned keep)
+/* Give back all but PMM_BATCH; neighbours that lie side by side in the cache,
+ * as after the exit of an mm, go as one range. */
+static noinline void cache_spill(struct frame_cache *cache)
 {
+	struct page **top = cache->frames + cache->n;
+	struct page **keep = cache->frames + PMM_BATCH;
+
 	spin_lock(&pmm_lock);
-	while (cache->n > keep)
-		buddy_give(cache->frames[--cache->n], 0);
+	while (top > keep) {
+		struct page *first = *--top, *last = first;
+
+		for (; top > keep && top[-1] == last + 1; top--)
+			last++;
+		for (; top > keep && top[-1] == first - 1; top--)
+			first--;
+		buddy_give_range(pfn_of(first), pfn_of(last) + 1);
+	}
 	spin_unlock(&pmm_lock);
+	cache->n = PMM_BATCH;
 }
 
 /* ------------------------------------------------------------- interface */
@@ -174,16 +192,18 @@ static void cache_spill(struct frame_cache *cache, unsigned keep)
 struct page *page_alloc(void)
 {
 	struct frame_cache *cache;
-	struct page *page = NULL;
+	struct page *page;
 
 	if (inject_should_fail())
 		return NULL;
 	cache = cache_enter();
-	if (likely(cache->n) || cache_refill(cache))
-		page = cache->frames[--cache->n];
+	if (unlikely(!cache->n) && !cache_refill(cache)) {
+		cache_leave(cache);
+		return NULL;
+	}
+	page = cache->frames[--cache->n];
 	cache_leave(cache);
-	if (likely(page))
-		frame_ready(page, 0);
+	frame_ready(page, 0);
 	return page;
 }
 
@@ -211,16 +231,19 @@ struct page *pages_alloc(unsigned order)
 	if (!page)
 		return NULL;
 	for (unsigned i = 1; i < 1u << order; i++) {
-		frame_ready(page + i, 0);
+		frame_ready(page + i, PG_TAIL);
 		atomic_store_explicit(&page[i].count, 0, memory_order_relaxed);
-		page_set(page + i, PG_TAIL);
 	}
-	frame_ready(page, order);
+	frame_ready(page, FIELD_PREP(PG_ORDER, order));
 	return page;
 }
 
-static void free_block(struct page *page, unsigned order)
+static noinline void free_block(struct page *page)
 {
+	unsigned order = page_order(page);
+
+	if (page_test(page, PG_TAIL))
+		free_broken(page);
 	for (unsigned i = 0; i < 1u << order; i++)
 		frame_dead(page + i);
 	spin_lock(&pmm_lock);
@@ -234,16 +257,16 @@ void page_free(struct page *page)
 	uint32_t flags = page_flags(page);
 
 	if (unlikely(page_count(page) | page_pins(page)) ||
-	    (flags & PG_KIND) <= PAGE_FREE || (flags & PG_TAIL))
+	    unlikely((flags & PG_KIND) <= PAGE_FREE))
 		free_broken(page);
-	if (unlikely(flags & PG_ORDER)) {
-		free_block(page, page_order(page));
+	if (unlikely(flags & (PG_ORDER | PG_TAIL))) {
+		free_block(page);
 		return;
 	}
 	frame_dead(page);
 	cache = cache_enter();
-	if (unlikely(cache->n == ARRAY_SIZE(cache->frames)))
-		cache_spill(cache, PMM_BATCH);
+	if (unlikely(cache->n == CACHE_SIZE))
+		cache_spill(cache);
 	cache->frames[cache->n++] = page;
 	cache_leave(cache);
 }
@@ -269,7 +292,7 @@ uint64_t pmm_free_pages(void)
 struct drain {
 	_Atomic uint64_t refused; /* bit per CPU whose cache was busy      */
 	uint32_t n[MAX_CPUS];
-	struct page *frames[MAX_CPUS][2 * PMM_BATCH];
+	struct page *frames[MAX_CPUS][CACHE_SIZE];
 };
 
 /* In interrupt context on each CPU, or directly on our own. */

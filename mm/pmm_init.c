@@ -107,18 +107,18 @@ uint64_t pmm_used_by(enum page_kind kind)
 
 const char *pmm_check(void)
 {
-	uint64_t listed, marked = 0;
+	uint64_t listed, marked = 0, users = 0;
 	const char *wrong = pmm_check_lists(&listed);
+	const struct page *end = frames + frames_end;
 
-	for (pfn_t pfn = 0; !wrong && pfn < frames_end; pfn++) {
-		struct page *page = &frames[pfn];
-
-		if (page_kind(page) != PAGE_FREE)
-			continue;
-		marked++;
-		if (page_count(page) || page_pins(page))
-			wrong = "pmm: a free frame has users";
+	for (const struct page *page = frames; page < end; page++) {
+		if (page_kind(page) == PAGE_FREE) {
+			marked++;
+			users |= page_count(page) | page_pins(page);
+		}
 	}
+	if (!wrong && users)
+		wrong = "pmm: a free frame has users";
 	if (!wrong && marked != listed)
 		wrong = "pmm: frames of kind FREE and listed frames differ";
 	return wrong;
