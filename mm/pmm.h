@@ -56,8 +56,8 @@ must_check struct page *pages_alloc(unsigned order);
 
 /*
  * Give back a frame (or block) whose count has reached 0: what page_put() and
- * page_map_drop() do then, and nobody else needs to.  Panics, naming the frame, if it
- * is free already, reserved, referenced, mapped or pinned.
+ * page_map_drop() do then, and nobody else needs to.  Panics, naming the frame,
+ * if it is free already, reserved, referenced, mapped or pinned.
  */
 void page_free(struct page *page);
 
@@ -80,9 +80,9 @@ uint64_t pmm_used_by(enum page_kind kind);
 void pmm_drain(void);
 
 /*
- * Oracle: walk all frames and lists.  Free frames have count 0, lists and caches
- * contain exactly the free frames.  Nobody may allocate meanwhile.  Returns
- * NULL, or what is wrong in words.
+ * Oracle: walk all frames and lists.  Free frames have count 0, lists and
+ * caches contain exactly the free frames.  Nobody may allocate meanwhile.
+ * Returns NULL, or what is wrong in words.
  */
 const char *pmm_check(void);
 

@@ -2,18 +2,17 @@
 /*
  * pt.h - one radix walker for every page table dialect
  *
- *   va    63      48 47    39 38    30 29    21 20    12 11         0
- *        +----------+--------+--------+--------+--------+------------+
- *        |  bounds  | index3 | index2 | index1 | index0 |   offset   |
- *        +----------+---|----+---|----+---|----+---|----+------------+
- *             level     3        2        1        0
- *                       |        |        |        |
- *   pt->root -> +-----+ | +----+ | +----+ | +----+ |
- *               |     | | |    | | |    | | |    | |
- *               | TAB |<+ | TAB|<+ |LEAF|<+ |LEAF|<+-- pt_slot(pt, va, 0)
- *               |  |  |   |  | |   |  | |   |  | |
- *               +--|--+   +--|-+   +--|-+   +--|-+
- *                  +--->     +--->    +-> 2 MiB +-> 4 KiB
+ *    va 47     39 38     30 29     21 20     12 11        0
+ *      +---------+---------+---------+---------+-----------+
+ *      | index 3 | index 2 | index 1 | index 0 |  offset   |   pt_index(va, n)
+ *      +----|----+----|----+----|----+----|----+-----------+
+ *           v         v         v         v
+ *      +--------+  +-------+  +-------+  +------+
+ *      | table -|->| table-|->| table-|->| leaf |--> frame, 4 KiB
+ *      |        |  |       |  | leaf -|--|------|--> frame, 2 MiB
+ *      | hole   |  | hole  |  | hole  |  | hole |
+ *      +--------+  +-------+  +-------+  +------+
+ *      pt->root     level 2    level 1    level 0      pt_slot(pt, va, 0, ...)
  *
  * Words: a *table* is one page of 512 entries; a *slot* is the address of an
  * entry, an *entry* its value; level 0 is the *leaf table*, so that levels keep
@@ -181,7 +180,7 @@ static inline void pt_set(struct pt *pt, uint64_t *slot, uint64_t entry)
 
 /* --------------------------------------------------------------- walking */
 
-/* pt_slot() where a table is missing, or the tree is not PT_USUAL levels deep. */
+/* pt_slot() where a table is missing or the depth is not PT_USUAL. */
 uint64_t *pt_slot_slow(struct pt *pt, va_t va, unsigned level, bool alloc);
 
 /*
