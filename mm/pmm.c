@@ -295,7 +295,7 @@ struct drain {
 	struct page *frames[MAX_CPUS][CACHE_SIZE];
 };
 
-/* In interrupt context on each CPU, or directly on our own. */
+/* In interrupt context on each CPU, by a plain call on our own. */
 static void drain_visit(void *arg)
 {
 	struct drain *drain = arg;
@@ -325,9 +325,7 @@ void pmm_drain(void)
 	do {
 		drain.refused = 0;
 		preempt_disable();
-		smp_call(todo & ~BIT(cpu_id()), drain_visit, &drain);
-		if (todo & BIT(cpu_id()))
-			drain_visit(&drain);
+		smp_call(todo, drain_visit, &drain);
 		preempt_enable();
 		todo = drain.refused;
 	} while (todo);
