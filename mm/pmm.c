@@ -20,8 +20,9 @@
  * that were never used are free without the mark: filling all of RAM would be
  * most of the boot.
  *
- * Locks: a cache belongs to its CPU while busy; interrupts do not allocate, so
- * busy is only ever seen by pmm_drain()'s visit.  The lists: pmm_lock.
+ * Locks: a cache belongs to its CPU while preemption is off; interrupts do not
+ * allocate, and pmm_drain()'s visit leaves again if it interrupted somebody who
+ * might.  The lists: pmm_lock.
  *
  * Not here: how memory gets in (pmm_init.c).
  */
@@ -35,8 +36,7 @@
 #define CACHE_SIZE (2 * PMM_BATCH - 1)
 
 struct frame_cache {
-	uint32_t n;
-	bool busy; /* its CPU is changing it right now */
+	uint64_t n;
 	struct page *frames[CACHE_SIZE];
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct frame_cache) == 512, "found by a shift");
@@ -129,23 +129,16 @@ static void frame_dead(struct page *page)
 
 /* ---------------------------------------------------------------- caches */
 
-/* This CPU's cache, ours until cache_leave(). */
-static struct frame_cache *cache_enter(void)
+/* This CPU's cache, ours until preemption is on again. */
+static inline struct frame_cache *cache_enter(void)
 {
 	struct frame_cache *cache;
 
 	preempt_disable();
 	cache = &caches[cpu_id()];
-	cache->busy = true;
-	barrier(); /* against an interrupt on this CPU only */
+	/* Keep the address in a register: gcc would index each field anew. */
+	__asm__("" : "+r"(cache));
 	return cache;
-}
-
-static void cache_leave(struct frame_cache *cache)
-{
-	barrier();
-	cache->busy = false;
-	preempt_enable();
 }
 
 /* Fill up to PMM_BATCH frames in, by whole small blocks, lowest on top. */
@@ -189,6 +182,19 @@ static noinline void cache_spill(struct frame_cache *cache)
 
 /* ------------------------------------------------------------- interface */
 
+/* page_alloc() when its cache, entered, is empty. */
+static noinline struct page *alloc_slow(struct frame_cache *cache)
+{
+	struct page *page = NULL;
+
+	if (cache_refill(cache))
+		page = cache->frames[--cache->n];
+	preempt_enable();
+	if (page)
+		frame_ready(page, 0);
+	return page;
+}
+
 struct page *page_alloc(void)
 {
 	struct frame_cache *cache;
@@ -197,12 +203,10 @@ struct page *page_alloc(void)
 	if (inject_should_fail())
 		return NULL;
 	cache = cache_enter();
-	if (unlikely(!cache->n) && !cache_refill(cache)) {
-		cache_leave(cache);
-		return NULL;
-	}
+	if (unlikely(!cache->n))
+		return alloc_slow(cache);
 	page = cache->frames[--cache->n];
-	cache_leave(cache);
+	preempt_enable();
 	frame_ready(page, 0);
 	return page;
 }
@@ -251,6 +255,14 @@ static noinline void free_block(struct page *page)
 	spin_unlock(&pmm_lock);
 }
 
+/* page_free() when its cache, entered, is full. */
+static noinline void free_slow(struct frame_cache *cache, struct page *page)
+{
+	cache_spill(cache);
+	cache->frames[cache->n++] = page;
+	preempt_enable();
+}
+
 void page_free(struct page *page)
 {
 	struct frame_cache *cache;
@@ -265,10 +277,12 @@ void page_free(struct page *page)
 	}
 	frame_dead(page);
 	cache = cache_enter();
-	if (unlikely(cache->n == CACHE_SIZE))
-		cache_spill(cache);
+	if (unlikely(cache->n == CACHE_SIZE)) {
+		free_slow(cache, page);
+		return;
+	}
 	cache->frames[cache->n++] = page;
-	cache_leave(cache);
+	preempt_enable();
 }
 
 uint64_t pmm_cached_pages(void)
@@ -290,7 +304,7 @@ uint64_t pmm_free_pages(void)
 /* What pmm_drain() collects: a visit may not take pmm_lock, its CPU may be
  * holding it. */
 struct drain {
-	_Atomic uint64_t refused; /* bit per CPU whose cache was busy      */
+	_Atomic uint64_t refused; /* bit per CPU with preemption off       */
 	uint32_t n[MAX_CPUS];
 	struct page *frames[MAX_CPUS][CACHE_SIZE];
 };
@@ -302,13 +316,13 @@ static void drain_visit(void *arg)
 	unsigned cpu = cpu_id();
 	struct frame_cache *cache = &caches[cpu];
 
-	if (cache->busy) {
+	if (cpu_irq_depth() && cpu_preempt_count()) {
 		drain->refused |= BIT(cpu);
 		return;
 	}
-	for (unsigned i = 0; i < cache->n; i++)
+	for (uint64_t i = 0; i < cache->n; i++)
 		drain->frames[cpu][i] = cache->frames[i];
-	drain->n[cpu] = cache->n;
+	drain->n[cpu] = (uint32_t)cache->n;
 	cache->n = 0;
 }
 
