@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * err.h - errors are negative numbers, traced where they are born
+ *
+ * A function that can fail returns 0 or -E; err(ENOMEM) makes the -E and leaves
+ * a mark in the probe ring, so that the ring of a failed test shows the origin
+ * and not the fifth caller that passed it on.
+ */
+#pragma once
+
+#include "kernel/probe.h"
+
+#define EPERM	  1
+#define ENOENT	  2
+#define EAGAIN	  11
+#define ENOMEM	  12
+#define EFAULT	  14
+#define EBUSY	  16
+#define EEXIST	  17
+#define EINVAL	  22
+#define EOVERFLOW 75
+
+#define err(e)                                                     \
+	({                                                         \
+		PROBE(error, (e), (uint64_t)__LINE__);             \
+		-(e);                                              \
+	})

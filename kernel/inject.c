@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * inject.c - failures on order; kernel/inject.h has the contract
+ */
+#include "kernel/inject.h"
+#include "kernel/thread.h"
+
+void inject_arm(uint32_t n)
+{
+	struct thread *t = current();
+
+	t->inject = n;
+	t->injected = false;
+}
+
+bool inject_disarm(void)
+{
+	current()->inject = 0;
+	return current()->injected;
+}
+
+bool inject_should_fail(void)
+{
+	struct thread *t = current();
+
+	if (likely(!t || !t->inject))
+		return false;
+	if (--t->inject)
+		return false;
+	t->injected = true;
+	return true;
+}

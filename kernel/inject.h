@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * inject.h - make the n-th allocation of a thread fail
+ *
+ * Every allocator asks inject_should_fail() first.  A test arms its own thread
+ * with n = 1, 2, 3, ... and repeats an operation until it succeeds untouched:
+ * then every allocation in it has failed once.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The n-th allocation of this thread from now on fails, once; 0: none. */
+void inject_arm(uint32_t n);
+
+/* Disarm; returns true if the failure was delivered since inject_arm(). */
+bool inject_disarm(void);
+
+/* Count one allocation of this thread; true: it must fail. */
+bool inject_should_fail(void);

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * itree.h - intervals in a balanced tree: who covers what
+ *
+ * A red-black tree (libbsd's sys/tree.h) ordered by start; every node also
+ * knows the highest `last` below it, so that a search skips what ends too
+ * early: O(log n) to the first of the intervals that meet a range, in order of
+ * start.  Both ends of an interval belong to it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <bsd/sys/tree.h>
+
+struct itree_node {
+	RB_ENTRY(itree_node) link;
+	uint64_t start, last; /* the owner sets them before itree_insert()  */
+	uint64_t max_last;    /* highest last in the subtree                */
+};
+
+RB_HEAD(itree_rb, itree_node);
+
+struct itree {
+	struct itree_rb root;
+};
+
+static inline void itree_init(struct itree *tree)
+{
+	RB_INIT(&tree->root);
+}
+
+static inline bool itree_empty(const struct itree *tree)
+{
+	return RB_EMPTY(&tree->root);
+}
+
+/* start <= last; equal intervals may be in the tree together. */
+void itree_insert(struct itree *tree, struct itree_node *node);
+
+/* node is in the tree; start and last are as they were inserted. */
+void itree_remove(struct itree *tree, struct itree_node *node);
+
+/* The first interval that meets [start, last], or the next after node. */
+struct itree_node *itree_first(struct itree *tree, uint64_t start,
+			       uint64_t last);
+struct itree_node *itree_next(struct itree_node *node, uint64_t start,
+			      uint64_t last);
+
+#define itree_for_each(node, tree, start, last)          \
+	for ((node) = itree_first(tree, start, last); (node); \
+	     (node) = itree_next(node, start, last))

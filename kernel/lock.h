@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lock.h - locks with a rank: taken out of order, they panic
+ *
+ * enum lock_rank is the lock order of the whole kernel, outermost first.  A
+ * thread may take a lock only if its rank is above all that it holds; a
+ * sleeping lock only while it holds no spinning one.  The checking build
+ * (CONFIG_CHECK) keeps a list per thread and panics with both names.
+ *
+ * Spin locks leave the interrupt flag alone, so that a CPU that waits for one
+ * still answers shootdowns; what interrupt handlers take too is taken by
+ * spin_lock_irq() everywhere.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "arch/cpu.h"
+#include "kernel/list.h"
+
+enum lock_rank {
+	RANK_TEST = 1,	/* tests' own, outermost                           */
+	RANK_MM_LIST,	/* mm_list_lock   all address spaces (sleeping)    */
+	RANK_MM,	/* mm->lock       regions (sleeping)               */
+	RANK_RMAP,	/* family, object who maps which page (sleeping)   */
+	RANK_PT,	/* mm->pt_lock    entries                          */
+	RANK_POOL,	/* pool->lock     one kind of objects              */
+	RANK_KMAP,	/* kmap_lock      kernel tables, stack slots       */
+	RANK_PMM,	/* the free lists                                  */
+	RANK_WAIT,	/* wait queues                        (irq)        */
+	RANK_SCHED,	/* the run queue                      (irq)        */
+	RANK_CONSOLE,	/* serial line, last: anything may print (irq)     */
+};
+
+/* ---- preemption -------------------------------------------------------- */
+
+/* Reschedule, if somebody asked for it while preemption was off. */
+void preempt_check(void);
+
+static inline void preempt_disable(void)
+{
+	cpu_preempt_add();
+}
+
+static inline void preempt_enable(void)
+{
+	cpu_preempt_sub();
+	if (unlikely(cpu_need_resched()))
+		preempt_check();
+}
+
+/* Panics where sleeping is not allowed: preemption off or in an interrupt. */
+void might_sleep(void);
+
+/* ---- the record of the checking build ---------------------------------- */
+
+#define LOCKS_HELD 16
+
+struct held_lock {
+	const void *lock;
+	const char *name;
+	enum lock_rank rank;
+	bool spinning;
+};
+
+/* Before waiting; nested: one more of the rank that is held is fine. */
+void lock_record(const void *lock, const char *name, enum lock_rank rank,
+		 bool spinning, bool nested);
+void lock_forget(const void *lock, const char *name);
+bool lock_recorded(const void *lock);
+
+/* ---- spin lock --------------------------------------------------------- */
+
+/* A ticket lock: first come, first served. */
+struct spinlock {
+	_Atomic uint32_t next;	/* ticket to draw                           */
+	_Atomic uint32_t owner; /* ticket being served                      */
+	enum lock_rank rank;
+	const char *name;
+};
+
+#define SPINLOCK_INIT(rank_, name_) { .rank = (rank_), .name = (name_) }
+
+static inline void spin_init(struct spinlock *l, enum lock_rank rank,
+			     const char *name)
+{
+	*l = (struct spinlock)SPINLOCK_INIT(rank, name);
+}
+
+static inline void spin_take(struct spinlock *l, bool nested)
+{
+	uint32_t ticket;
+
+	if (CONFIG_CHECK)
+		lock_record(l, l->name, l->rank, true, nested);
+	ticket = atomic_fetch_add_explicit(&l->next, 1, memory_order_relaxed);
+	/* Acquire pairs with the release in spin_unlock(). */
+	while (atomic_load_explicit(&l->owner, memory_order_acquire) != ticket)
+		cpu_pause();
+}
+
+static inline void spin_drop(struct spinlock *l)
+{
+	uint32_t owner =
+		atomic_load_explicit(&l->owner, memory_order_relaxed);
+
+	if (CONFIG_CHECK)
+		lock_forget(l, l->name);
+	atomic_store_explicit(&l->owner, owner + 1, memory_order_release);
+}
+
+static inline void spin_lock(struct spinlock *l)
+{
+	preempt_disable();
+	spin_take(l, false);
+}
+
+/* A second lock of the rank that is held: the child's, in a fork. */
+static inline void spin_lock_nested(struct spinlock *l)
+{
+	preempt_disable();
+	spin_take(l, true);
+}
+
+static inline void spin_unlock(struct spinlock *l)
+{
+	spin_drop(l);
+	preempt_enable();
+}
+
+/* With interrupts off: for locks that interrupt handlers take. */
+static inline uint64_t spin_lock_irq(struct spinlock *l)
+{
+	uint64_t flags = irq_save();
+
+	preempt_disable();
+	spin_take(l, false);
+	return flags;
+}
+
+static inline void spin_unlock_irq(struct spinlock *l, uint64_t flags)
+{
+	spin_drop(l);
+	irq_restore(flags);
+	preempt_enable();
+}
+
+/* Is it taken (checking build: by this thread)? */
+static inline bool spin_held(struct spinlock *l)
+{
+	if (CONFIG_CHECK)
+		return lock_recorded(l);
+	return atomic_load_explicit(&l->next, memory_order_relaxed) !=
+	       atomic_load_explicit(&l->owner, memory_order_relaxed);
+}
+
+/* ---- sleeping reader-writer lock --------------------------------------- */
+
+/*
+ * Any number of readers or one writer.  Who cannot have it at once queues, and
+ * is served in order of arrival: neither side starves the other.
+ */
+#define RW_WRITER  (UINT64_C(1) << 32)
+#define RW_WAITERS (UINT64_C(1) << 33) /* newcomers queue too            */
+
+struct rw_waiter;
+
+struct rwsem {
+	_Atomic uint64_t state; /* readers, RW_WRITER, RW_WAITERS           */
+	struct spinlock wait;	/* RANK_WAIT: the queue                     */
+	TAILQ_HEAD(, rw_waiter) queue;
+	enum lock_rank rank;
+	const char *name;
+};
+
+void rw_init(struct rwsem *l, enum lock_rank rank, const char *name);
+
+/* Slow paths: queue up and sleep; hand the lock to whose turn it is. */
+void rw_lock_slow(struct rwsem *l, bool write);
+void rw_unlock_slow(struct rwsem *l);
+
+static inline void rw_read_lock(struct rwsem *l)
+{
+	uint64_t s = atomic_load_explicit(&l->state, memory_order_relaxed);
+
+	if (CONFIG_CHECK)
+		lock_record(l, l->name, l->rank, false, false);
+	if (unlikely(s & (RW_WRITER | RW_WAITERS)) ||
+	    unlikely(!atomic_compare_exchange_strong_explicit(
+		    &l->state, &s, s + 1, memory_order_acquire,
+		    memory_order_relaxed)))
+		rw_lock_slow(l, false);
+}
+
+static inline void rw_read_unlock(struct rwsem *l)
+{
+	uint64_t s;
+
+	if (CONFIG_CHECK)
+		lock_forget(l, l->name);
+	s = atomic_fetch_sub_explicit(&l->state, 1, memory_order_release);
+	if (unlikely(s & RW_WAITERS))
+		rw_unlock_slow(l);
+}
+
+static inline void rw_write_lock(struct rwsem *l)
+{
+	uint64_t s = 0;
+
+	if (CONFIG_CHECK)
+		lock_record(l, l->name, l->rank, false, false);
+	if (unlikely(!atomic_compare_exchange_strong_explicit(
+		    &l->state, &s, RW_WRITER, memory_order_acquire,
+		    memory_order_relaxed)))
+		rw_lock_slow(l, true);
+}
+
+static inline void rw_write_unlock(struct rwsem *l)
+{
+	uint64_t s;
+
+	if (CONFIG_CHECK)
+		lock_forget(l, l->name);
+	s = atomic_fetch_and_explicit(&l->state, ~RW_WRITER,
+				      memory_order_release);
+	if (unlikely(s & RW_WAITERS))
+		rw_unlock_slow(l);
+}
+
+/* Is it taken that way (checking build: and by this thread)? */
+static inline bool rw_held(struct rwsem *l)
+{
+	if (CONFIG_CHECK)
+		return lock_recorded(l);
+	return atomic_load_explicit(&l->state, memory_order_relaxed) != 0;
+}
+
+static inline bool rw_held_write(struct rwsem *l)
+{
+	return rw_held(l) &&
+	       (atomic_load_explicit(&l->state, memory_order_relaxed) &
+		RW_WRITER);
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * probe.c - a ring for every CPU, merged when read
+ *
+ * A CPU writes only its own ring, with interrupts off for a few instructions.
+ * Readers run at quiet points or in a panic; a hit torn by a racing writer can
+ * only be the oldest, which they skip.
+ */
+#include "kernel/probe.h"
+#include "arch/cpu.h"
+#include "kernel/printk.h"
+#include "kernel/string.h"
+#include "kernel/thread.h"
+
+#define RING 512u
+
+struct ring {
+	struct probe_hit hits[RING];
+	uint64_t next; /* hits ever; this CPU only */
+};
+
+extern struct probe_point __start_vv_probes[], __stop_vv_probes[];
+
+static struct ring rings[MAX_CPUS];
+bool probe_on = CONFIG_CHECK;
+
+void probe_record(const struct probe_point *point, uint64_t a, uint64_t b)
+{
+	probe_fn *hook = READ_ONCE(point->hook);
+	uint64_t flags = irq_save();
+	struct thread *t = cpu_current();
+	struct ring *r = &rings[cpu_id()];
+	struct probe_hit *h = &r->hits[r->next % RING];
+
+	*h = (struct probe_hit){ rdtsc(), point, a, b, t ? t->id : 0,
+				 cpu_id() };
+	r->next++;
+	irq_restore(flags);
+	if (unlikely(hook))
+		hook(a, b, point->arg);
+}
+
+unsigned probe_hook(const char *name, probe_fn *fn, void *arg)
+{
+	unsigned n = 0;
+
+	for (struct probe_point *p = __start_vv_probes; p < __stop_vv_probes;
+	     p++) {
+		if (strcmp(p->name, name) != 0)
+			continue;
+		p->arg = arg;
+		WRITE_ONCE(p->hook, fn);
+		n++;
+	}
+	return n;
+}
+
+/* The newest hit older than the k-th newest of each CPU's cursor. */
+static struct probe_hit *newest(uint64_t cursor[MAX_CPUS])
+{
+	struct probe_hit *best = NULL;
+	unsigned from = 0;
+
+	for (unsigned cpu = 0; cpu < MAX_CPUS; cpu++) {
+		struct probe_hit *h;
+
+		if (!cursor[cpu] || cursor[cpu] + RING <= rings[cpu].next + 1)
+			continue;
+		h = &rings[cpu].hits[(cursor[cpu] - 1) % RING];
+		if (!best || h->tsc > best->tsc) {
+			best = h;
+			from = cpu;
+		}
+	}
+	if (best)
+		cursor[from]--;
+	return best;
+}
+
+size_t probe_collect(struct probe_hit *out, size_t max, uint64_t since,
+		     uint64_t a)
+{
+	uint64_t cursor[MAX_CPUS];
+	struct probe_hit *h;
+	size_t n = 0;
+
+	for (unsigned cpu = 0; cpu < MAX_CPUS; cpu++)
+		cursor[cpu] = READ_ONCE(rings[cpu].next);
+	while (n < max && (h = newest(cursor)) && h->tsc >= since)
+		if (!a || h->a == a)
+			out[n++] = *h;
+	for (size_t i = 0; i < n / 2; i++) {
+		struct probe_hit swap = out[i];
+
+		out[i] = out[n - 1 - i];
+		out[n - 1 - i] = swap;
+	}
+	return n;
+}
+
+void probe_dump(size_t n)
+{
+	static struct probe_hit hits[64];
+
+	n = probe_collect(hits, n < 64 ? n : 64, 0, 0);
+	for (size_t i = 0; i < n; i++)
+		printk("  probe %lu cpu%u thread %u %-16s %lx %lx\n",
+		       hits[i].tsc, hits[i].cpu, hits[i].thread,
+		       hits[i].point->name, hits[i].a, hits[i].b);
+}

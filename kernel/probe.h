@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * probe.h - the one trace facility: a mark at every step of a protocol
+ *
+ *	PROBE(pte_clear, mm, va);
+ *
+ * A hit appends to the ring of its CPU; panics and failed tests dump the rings,
+ * merged by time.  A test can run code in the middle of a protocol by hooking a
+ * probe: that makes races deterministic, on one CPU too.
+ *
+ * Switched off (as RELEASE starts) a probe is one load and one branch.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "arch/compiler.h"
+
+/* Runs at the probe, with whatever locks are held there. */
+typedef void probe_fn(uint64_t a, uint64_t b, void *arg);
+
+struct probe_point {
+	const char *name, *file;
+	int line;
+	probe_fn *hook; /* NULL, or run at every hit                        */
+	void *arg;
+};
+
+struct probe_hit {
+	uint64_t tsc;
+	const struct probe_point *point;
+	uint64_t a, b;
+	uint32_t thread, cpu;
+};
+
+extern bool probe_on;
+
+void probe_record(const struct probe_point *point, uint64_t a, uint64_t b);
+
+#define PROBE(name_, a_, b_)                                                \
+	do {                                                                \
+		static struct probe_point point_                            \
+			__attribute__((section("vv_probes"), used)) = {     \
+				#name_, __FILE__, __LINE__, NULL, NULL      \
+			};                                                  \
+		if (unlikely(READ_ONCE(probe_on)))                          \
+			probe_record(&point_, (uint64_t)(a_),               \
+				     (uint64_t)(b_));                       \
+	} while (0)
+
+/*
+ * Run fn(a, b, arg) at every probe of this name; NULL: no more.
+ * Returns how many probes have the name.
+ */
+unsigned probe_hook(const char *name, probe_fn *fn, void *arg);
+
+/*
+ * The newest hits since `since` (TSC), oldest first, at most max; a 0: of any
+ * first argument.  Returns how many.
+ */
+size_t probe_collect(struct probe_hit *out, size_t max, uint64_t since,
+		     uint64_t a);
+
+/* Print the last n hits of all CPUs, merged by time. */
+void probe_dump(size_t n);

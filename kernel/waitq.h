@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * waitq.h - sleep until a condition holds
+ *
+ *	wait_event(&q, READ_ONCE(done));	one side
+ *	WRITE_ONCE(done, true); wake_all(&q);	the other
+ */
+#pragma once
+
+#include "kernel/thread.h"
+
+struct waiter {
+	TAILQ_ENTRY(waiter) link;
+	struct thread *thread;
+	bool queued;
+};
+
+struct waitq {
+	struct spinlock lock; /* RANK_WAIT */
+	TAILQ_HEAD(, waiter) waiters;
+};
+
+void waitq_init(struct waitq *q);
+
+/* Queue up and prepare to block; undo. */
+void waitq_prepare(struct waitq *q, struct waiter *w);
+void waitq_finish(struct waitq *q, struct waiter *w);
+
+/* Wake the first, or everybody, who waits.  Any context. */
+void wake_one(struct waitq *q);
+void wake_all(struct waitq *q);
+
+/* The condition is evaluated after queueing: a wake-up cannot be missed. */
+#define wait_event(q, cond)                        \
+	do {                                       \
+		struct waiter w_;                  \
+		might_sleep();                     \
+		for (;;) {                         \
+			waitq_prepare(q, &w_);     \
+			if (cond)                  \
+				break;             \
+			thread_block();            \
+			waitq_finish(q, &w_);      \
+		}                                  \
+		waitq_finish(q, &w_);              \
+	} while (0)
