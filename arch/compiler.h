@@ -9,7 +9,7 @@
 #define likely(x)              __builtin_expect(!!(x), 1)
 #define unlikely(x)            __builtin_expect(!!(x), 0)
 #define must_check             __attribute__((warn_unused_result))
-#define noinline              __attribute__((noinline))
+#define noinline               __attribute__((noinline))
 #define noreturn               __attribute__((noreturn))
 #define printf_like(fmt, args) __attribute__((format(printf, fmt, args)))
 #define ARRAY_SIZE(a)          (sizeof(a) / sizeof((a)[0]))

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cpu.h - this CPU: its private data, its interrupt flag, its registers
+ *
+ * GS.base of every CPU points to its struct cpu from cpu_init() on; the fields
+ * read through gs below are those the fast paths need.  A value that names the
+ * CPU (cpu_id()) stays true only while preemption is off.
+ */
+#pragma once
+
+#include "arch/compiler.h"
+#include "arch/types.h"
+
+#define MAX_CPUS 8
+
+struct thread;
+struct trap_frame;
+
+/* Key: (C) only this CPU  (I) immutable after cpu_init()  (A) atomic */
+struct cpu {
+	struct cpu *self;              /* (I) at gs:0                        */
+	unsigned id;                   /* (I) gs:8, 0 .. cpu_count() - 1     */
+	unsigned preempt_count;        /* (C) gs:12, 0: may be preempted     */
+	struct thread *current;        /* (C) gs:16                          */
+	unsigned irq_depth;            /* (C) gs:24, interrupts being served */
+	unsigned need_resched;         /* (A) gs:28, set by other CPUs too   */
+	uint32_t lapic_id;             /* (I)                                */
+	_Atomic uint32_t stopped;      /* (A) halted by smp_stop_others()    */
+	struct trap_frame *stop_frame; /* (C) what it was doing then        */
+};
+
+#define CPU_GS_ID           8
+#define CPU_GS_PREEMPT      12
+#define CPU_GS_CURRENT      16
+#define CPU_GS_IRQ_DEPTH    24
+#define CPU_GS_NEED_RESCHED 28
+_Static_assert(offsetof(struct cpu, id) == CPU_GS_ID, "gs offset");
+_Static_assert(offsetof(struct cpu, preempt_count) == CPU_GS_PREEMPT, "gs");
+_Static_assert(offsetof(struct cpu, current) == CPU_GS_CURRENT, "gs offset");
+_Static_assert(offsetof(struct cpu, irq_depth) == CPU_GS_IRQ_DEPTH, "gs");
+_Static_assert(offsetof(struct cpu, need_resched) == CPU_GS_NEED_RESCHED, "gs");
+
+extern struct cpu cpus[MAX_CPUS];
+
+/*
+ * Make the calling CPU number id: GDT, TSS, IDT, GS.base, control registers
+ * (NX, WP, PGE, and SMEP, SMAP, UMIP where CPUID has them).
+ * Interrupts are off and stay off.
+ */
+void cpu_init(unsigned id, uint32_t lapic_id);
+
+/* CPUs that have come up; grows while smp_start() runs, then constant. */
+unsigned cpu_count(void);
+
+/* Does user memory need the door opened (CR4.SMAP is set)? */
+extern bool cpu_smap;
+
+static inline unsigned cpu_id(void)
+{
+	unsigned id;
+
+	__asm__ volatile("movl %%gs:%c1, %0" : "=r"(id) : "i"(CPU_GS_ID));
+	return id;
+}
+
+static inline struct cpu *this_cpu(void)
+{
+	struct cpu *self;
+
+	__asm__ volatile("movq %%gs:0, %0" : "=r"(self));
+	return self;
+}
+
+static inline struct thread *cpu_current(void)
+{
+	struct thread *t;
+
+	/* Not volatile: a thread is the same thread on every CPU. */
+	__asm__("movq %%gs:%c1, %0" : "=r"(t) : "i"(CPU_GS_CURRENT));
+	return t;
+}
+
+static inline void cpu_set_current(struct thread *t)
+{
+	__asm__ volatile("movq %0, %%gs:%c1" ::"r"(t), "i"(CPU_GS_CURRENT)
+			 : "memory");
+}
+
+/* One instruction each, so that a preemption cannot land in between. */
+static inline void cpu_preempt_add(void)
+{
+	__asm__ volatile("incl %%gs:%c0" ::"i"(CPU_GS_PREEMPT)
+			 : "memory", "cc");
+}
+
+static inline void cpu_preempt_sub(void)
+{
+	__asm__ volatile("decl %%gs:%c0" ::"i"(CPU_GS_PREEMPT)
+			 : "memory", "cc");
+}
+
+static inline unsigned cpu_preempt_count(void)
+{
+	unsigned n;
+
+	__asm__ volatile("movl %%gs:%c1, %0" : "=r"(n) : "i"(CPU_GS_PREEMPT));
+	return n;
+}
+
+static inline unsigned cpu_irq_depth(void)
+{
+	unsigned n;
+
+	__asm__ volatile("movl %%gs:%c1, %0" : "=r"(n) : "i"(CPU_GS_IRQ_DEPTH));
+	return n;
+}
+
+static inline unsigned cpu_need_resched(void)
+{
+	unsigned n;
+
+	__asm__ volatile("movl %%gs:%c1, %0"
+			 : "=r"(n)
+			 : "i"(CPU_GS_NEED_RESCHED));
+	return n;
+}
+
+/* ---- interrupt flag ---------------------------------------------------- */
+
+#define RFLAGS_IF (UINT64_C(1) << 9)
+
+static inline uint64_t read_rflags(void)
+{
+	uint64_t f;
+
+	__asm__ volatile("pushfq; popq %0" : "=r"(f)::"memory");
+	return f;
+}
+
+static inline bool irqs_enabled(void)
+{
+	return read_rflags() & RFLAGS_IF;
+}
+
+static inline void irq_disable(void)
+{
+	__asm__ volatile("cli" ::: "memory");
+}
+
+static inline void irq_enable(void)
+{
+	__asm__ volatile("sti" ::: "memory");
+}
+
+/* Off, and what it was; hand that to irq_restore(). */
+static inline uint64_t irq_save(void)
+{
+	uint64_t f = read_rflags();
+
+	irq_disable();
+	return f;
+}
+
+static inline void irq_restore(uint64_t flags)
+{
+	if (flags & RFLAGS_IF)
+		irq_enable();
+}
+
+/* In a loop that waits for another CPU. */
+static inline void cpu_pause(void)
+{
+	__asm__ volatile("pause" ::: "memory");
+}
+
+/* Interrupts on and sleep until one comes: none can slip in between. */
+static inline void cpu_wait(void)
+{
+	__asm__ volatile("sti; hlt" ::: "memory");
+}
+
+/* The end of this CPU. */
+noreturn static inline void cpu_halt(void)
+{
+	for (;;)
+		__asm__ volatile("cli; hlt" ::: "memory");
+}
+
+/* ---- registers --------------------------------------------------------- */
+
+static inline uint64_t rdtsc(void)
+{
+	uint32_t lo, hi;
+
+	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi)::"memory");
+	return (uint64_t)hi << 32 | lo;
+}
+
+static inline uint64_t rdmsr(uint32_t msr)
+{
+	uint32_t lo, hi;
+
+	__asm__ volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(msr) : "memory");
+	return (uint64_t)hi << 32 | lo;
+}
+
+static inline void wrmsr(uint32_t msr, uint64_t v)
+{
+	__asm__ volatile("wrmsr" ::"c"(msr), "a"((uint32_t)v),
+			 "d"((uint32_t)(v >> 32))
+			 : "memory");
+}
+
+static inline uint64_t read_cr2(void)
+{
+	uint64_t v;
+
+	__asm__ volatile("movq %%cr2, %0" : "=r"(v)::"memory");
+	return v;
+}
+
+static inline uint64_t read_cr3(void)
+{
+	uint64_t v;
+
+	__asm__ volatile("movq %%cr3, %0" : "=r"(v)::"memory");
+	return v;
+}
+
+/* Also drops this CPU's translations, all but the global ones. */
+static inline void write_cr3(uint64_t v)
+{
+	__asm__ volatile("movq %0, %%cr3" ::"r"(v) : "memory");
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * layout.h - where things are in the kernel's half of every address space
+ *
+ *   2^47 below top  DIRECT_BASE   all RAM, at DIRECT_BASE + pa
+ *                   VMAP_BASE     kernel stacks, each above its guard
+ *                   MMIO_BASE     device registers, uncached
+ *   top - 2 GiB     KERNEL_BASE   the image, at KERNEL_BASE + pa
+ *
+ * boot/start.asm maps the image and the first 4 GiB of the direct map (and, for
+ * its own use, the same 4 GiB at 0); mm/kmap.c replaces that by final tables.
+ */
+#pragma once
+
+#include "arch/types.h"
+
+#define DIRECT_BASE UINT64_C(0xffff800000000000)
+#define VMAP_BASE   UINT64_C(0xffffc00000000000)
+#define MMIO_BASE   UINT64_C(0xffffd00000000000)
+#define KERNEL_BASE UINT64_C(0xffffffff80000000)
+
+/* Sections of the image, page-aligned (linker.ld). */
+extern char text_start[], text_end[];
+extern char rodata_start[], rodata_end[];
+extern char data_start[], image_end[];
+
+/* A physical address in the direct map, and back; not for image symbols. */
+static inline void *phys_to_virt(pa_t pa)
+{
+	return (void *)(DIRECT_BASE + pa);
+}
+
+static inline pa_t virt_to_phys(const void *p)
+{
+	return (pa_t)p - DIRECT_BASE;
+}
