@@ -32,6 +32,7 @@
 #include "kernel/inject.h"
 #include "kernel/lock.h"
 #include "kernel/thread.h"
+#include "mm/rmap.h"
 
 #define CACHE_SIZE (2 * PMM_BATCH - 1)
 
@@ -271,6 +272,8 @@ void page_free(struct page *page)
 	if (unlikely(page_count(page) | page_pins(page)) ||
 	    unlikely((flags & PG_KIND) <= PAGE_FREE))
 		free_broken(page);
+	if ((flags & PG_KIND) >= PAGE_ANON)
+		page_leave_family(page);
 	if (unlikely(flags & (PG_ORDER | PG_TAIL))) {
 		free_block(page);
 		return;

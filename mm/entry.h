@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * entry.h - what a leaf entry of a user table can say
+ *
+ *            63 NX     51        12 11..9   8        7  6 5 4 3 2 1 0
+ *  mapped    x    .    frame        0       .        .  D A . . U W P=1
+ *  no access x    .    frame        0       NOACCESS .  D . . . . . P=0
+ *  parked    .    .    frame        0       .        .  . . . . . PK P=0
+ *  hole      0
+ *
+ * A mapped or no-access entry counts in page_maps(); a parked one does not: it
+ * holds only a reference, and the next fault maps the page again (what Linux
+ * calls a migration entry; a swap entry will take the same place).
+ *
+ * Bits 9-11, 61 and 62 are 0 in everything that is not present: a device that
+ * walks the same table must find neither a next level nor a right in it.
+ *
+ * Private pages are writable only while PG_EXCLUSIVE: entry_make() is the one
+ * place that decides, so that no path can forget it (invariant B40).
+ */
+#pragma once
+
+#include "arch/pte.h"
+#include "mm/mm.h"
+#include "mm/page.h"
+
+#define ENTRY_PARKED   BIT(1) /* PTE_W of a present entry           */
+#define ENTRY_NOACCESS BIT(8) /* PTE_G, which no user entry uses    */
+
+/* Does the entry count in page_maps()?  (The zero page counts nowhere.) */
+static inline bool entry_mapped(uint64_t e)
+{
+	return e & (PTE_P | ENTRY_NOACCESS);
+}
+
+static inline bool entry_parked(uint64_t e)
+{
+	return (e & (PTE_P | ENTRY_NOACCESS | ENTRY_PARKED)) == ENTRY_PARKED;
+}
+
+/* The frame of an entry that is no hole. */
+static inline struct page *entry_page(uint64_t e)
+{
+	return page_of((e & PTE_ADDR) >> PAGE_SHIFT);
+}
+
+/* May a CPU write through a fresh entry for page, given the region's rights? */
+static inline bool page_writable(struct page *page, enum prot prot)
+{
+	return (prot & PROT_W) &&
+	       (page_kind(page) == PAGE_OBJECT || page_exclusive(page));
+}
+
+/* The access bits, without the frame, that prot asks for. */
+static inline uint64_t entry_rights(enum prot prot, bool writable)
+{
+	if (!prot)
+		return ENTRY_NOACCESS | PTE_NX;
+	return PTE_P | PTE_U | (writable ? PTE_W : 0) |
+	       (prot & PROT_X ? 0 : PTE_NX);
+}
+
+/* The entry that maps page with as many of the rights as it may have now. */
+static inline uint64_t entry_make(struct page *page, enum prot prot)
+{
+	return page_pa(page) | entry_rights(prot, page_writable(page, prot));
+}
+
+/* The entry that remembers page while nobody may reach it. */
+static inline uint64_t entry_park(struct page *page)
+{
+	return page_pa(page) | ENTRY_PARKED;
+}

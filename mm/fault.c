@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fault.c - keep a region's promise for one page
+ *
+ *   entry      read fault          write fault
+ *   hole       zero page, r/o      fresh zeroed page
+ *   zero page  -                   fresh zeroed page
+ *   shared     -                   copy                  (COW)
+ *   exclusive  -                   reuse: gains W
+ *   parked     mapped again        mapped again, then as above
+ *   object     the object's page   the object's page
+ *
+ * Each handler is entered with pt_lock held and leaves with it dropped.  One
+ * that allocates drops it meanwhile, takes it again and looks whether the entry
+ * is still what it was; if not, -EAGAIN starts over.  Slots stay where they
+ * are: tables go only with mm->lock held to write.
+ */
+#include "mm/fault.h"
+#include "arch/trap.h"
+#include "kernel/err.h"
+#include "kernel/panic.h"
+#include "kernel/probe.h"
+#include "kernel/thread.h"
+#include "mm/entry.h"
+#include "mm/gather.h"
+#include "mm/mm_priv.h"
+
+enum want {
+	WANT_READ,
+	WANT_WRITE,
+	WANT_UNSHARE
+};
+
+struct fault {
+	struct mm *mm;
+	struct region *region;
+	va_t va;	/* of the page */
+	enum want want;
+	uint64_t *slot;
+	uint64_t entry; /* what was at slot when we looked */
+};
+
+/* Did somebody else change the entry?  What the CPU sets does not count. */
+static bool fault_lost(const struct fault *f)
+{
+	return (pte_read(f->slot) ^ f->entry) & ~(PTE_A | PTE_D);
+}
+
+/* The used bits of an entry that is about to be used. */
+static uint64_t fault_bits(const struct fault *f)
+{
+	return f->want == WANT_WRITE ? PTE_A | PTE_D : PTE_A;
+}
+
+/* The CPU that faulted has no stale translation left; others walk again when
+ * theirs forbids what the new one grants.  So a gained right needs no
+ * shootdown of CPUs (SDM vol. 3, 4.10.4.3).  What it needs of other MMUs will
+ * be told here. */
+static void entry_upgrade(struct fault *f, uint64_t bits)
+{
+	pte_or(f->slot, bits);
+	PROBE(pte_upgrade, f->mm, f->va);
+}
+
+/* Put page, new and ours, where nothing or the zero page was. */
+static void install_new(struct fault *f, struct page *page)
+{
+	uint64_t e;
+
+	page_set_anon(page, f->region, f->va);
+	page_ref_to_map(page);
+	e = entry_make(page, f->region->prot) | fault_bits(f);
+	if (f->entry) {
+		/* Clear, tell, set: nobody sees new while another sees old. */
+		pte_xchg(f->slot, 0);
+		PROBE(pte_clear, f->mm, f->va);
+		tlb_flush_range(f->mm, f->va, f->va + PAGE_SIZE);
+		pte_write(f->slot, e);
+	} else {
+		pt_set(&f->mm->pt, f->slot, e);
+	}
+	PROBE(pte_set, f->mm, f->va);
+}
+
+static int fault_fresh(struct fault *f)
+{
+	struct mm *mm = f->mm;
+	struct page *page;
+
+	spin_unlock(&mm->pt_lock);
+	page = page_alloc_zeroed();
+	if (!page)
+		return err(ENOMEM);
+	spin_lock(&mm->pt_lock);
+	if (fault_lost(f)) {
+		spin_unlock(&mm->pt_lock);
+		page_put(page);
+		return -EAGAIN;
+	}
+	install_new(f, page);
+	mm->mapped++;
+	spin_unlock(&mm->pt_lock);
+	return 0;
+}
+
+static int fault_zero(struct fault *f)
+{
+	pt_set(&f->mm->pt, f->slot,
+	       page_pa(zero_page) | entry_rights(f->region->prot, false) |
+		       PTE_A);
+	PROBE(pte_set, f->mm, f->va);
+	spin_unlock(&f->mm->pt_lock);
+	return 0;
+}
+
+/* Linux: wp_page_copy().  //: cow-copy */
+static int fault_copy(struct fault *f, struct page *old)
+{
+	struct mm *mm = f->mm;
+	struct page *page;
+
+	page_get(old); /* it must not change or go while we read it */
+	spin_unlock(&mm->pt_lock);
+	page = page_alloc();
+	if (!page) {
+		page_put(old);
+		return err(ENOMEM);
+	}
+	page_copy(page, old);
+	PROBE(cow_copied, mm, f->va);
+
+	spin_lock(&mm->pt_lock);
+	if (fault_lost(f)) {
+		spin_unlock(&mm->pt_lock);
+		page_put(page);
+		page_put(old);
+		return -EAGAIN;
+	}
+	install_new(f, page);
+	page_map_drop(old);
+	spin_unlock(&mm->pt_lock);
+	page_put(old);
+	return 0;
+}
+
+/*
+ * May the page become ours alone?  Only if our entry is the only reference:
+ * a mapping count of 1 is not enough, somebody may hold a pin from when it was
+ * shared (CVE-2020-29374).  Linux: do_wp_page().
+ */
+static bool page_make_exclusive(struct page *page)
+{
+	if (page_exclusive(page))
+		return true;
+	if (page_count(page) != PAGE_MAP)
+		return false;
+	page_set_exclusive(page);
+	return true;
+}
+
+static int fault_mapped(struct fault *f)
+{
+	struct page *page = entry_page(f->entry);
+
+	if (f->want == WANT_READ || (f->want == WANT_WRITE &&
+				     (f->entry & PTE_W))) {
+		/* Somebody was faster, or the CPU's translation was stale. */
+		pte_or(f->slot, fault_bits(f));
+		spin_unlock(&f->mm->pt_lock);
+		return 0;
+	}
+	if (page == zero_page)
+		return fault_fresh(f);
+	if (page_kind(page) == PAGE_ANON && !page_make_exclusive(page))
+		return fault_copy(f, page);
+	if (f->want == WANT_WRITE)
+		entry_upgrade(f, PTE_W | fault_bits(f));
+	spin_unlock(&f->mm->pt_lock);
+	return 0;
+}
+
+static int fault_parked(struct fault *f)
+{
+	struct page *page = entry_page(f->entry);
+
+	page_ref_to_map(page);
+	f->mm->mapped++;
+	pte_write(f->slot, entry_make(page, f->region->prot));
+	PROBE(pte_set, f->mm, f->va);
+	spin_unlock(&f->mm->pt_lock);
+	return -EAGAIN; /* it maps, but perhaps not enough */
+}
+
+static int fault_object(struct fault *f)
+{
+	struct region *r = f->region;
+	struct mm *mm = f->mm;
+	struct page *page;
+
+	spin_unlock(&mm->pt_lock);
+	page = object_page(r->object, region_pgoff(r, f->va));
+	if (!page)
+		return err(ENOMEM);
+	spin_lock(&mm->pt_lock);
+	if (fault_lost(f)) {
+		spin_unlock(&mm->pt_lock);
+		page_put(page);
+		return -EAGAIN;
+	}
+	page_ref_to_map(page);
+	pt_set(&mm->pt, f->slot, entry_make(page, r->prot) | fault_bits(f));
+	mm->mapped++;
+	PROBE(pte_set, mm, f->va);
+	spin_unlock(&mm->pt_lock);
+	return 0;
+}
+
+static int fault_page(struct fault *f)
+{
+	struct mm *mm = f->mm;
+
+	spin_lock(&mm->pt_lock);
+	f->slot = pt_slot(&mm->pt, f->va, 0, true);
+	if (!f->slot) {
+		spin_unlock(&mm->pt_lock);
+		return err(ENOMEM);
+	}
+	f->entry = pte_read(f->slot);
+	if (f->entry & PTE_P)
+		return fault_mapped(f);
+	if (f->entry)
+		return fault_parked(f);
+	if (f->region->object)
+		return fault_object(f);
+	return f->want == WANT_READ ? fault_zero(f) : fault_fresh(f);
+}
+
+static int fault_locked(struct mm *mm, va_t va, enum prot access,
+			enum want want)
+{
+	struct fault f = { .mm = mm, .va = va & PAGE_MASK, .want = want };
+	int ret;
+
+	f.region = region_find(mm, va);
+	if (!f.region || (f.region->prot & access) != access ||
+	    !f.region->prot)
+		return err(EFAULT);
+	do {
+		ret = fault_page(&f);
+	} while (ret == -EAGAIN);
+	return ret;
+}
+
+int mm_fault(struct mm *mm, va_t va, enum prot access)
+{
+	int ret;
+
+	rw_read_lock(&mm->lock);
+	ret = fault_locked(mm, va, access,
+			   access & PROT_W ? WANT_WRITE : WANT_READ);
+	rw_read_unlock(&mm->lock);
+	return ret;
+}
+
+int mm_fault_unshare(struct mm *mm, va_t va)
+{
+	int ret;
+
+	rw_read_lock(&mm->lock);
+	ret = fault_locked(mm, va, PROT_R, WANT_UNSHARE);
+	rw_read_unlock(&mm->lock);
+	return ret;
+}
+
+/* #PF.  User addresses of a thread with an mm are served; the rest is fixed up
+ * by the exception table or is a bug. */
+static void page_fault(struct trap_frame *frame)
+{
+	va_t va = read_cr2();
+	struct thread *t = current();
+	struct mm *mm = t ? t->mm : NULL;
+	enum prot access = frame->error & PF_WRITE   ? PROT_W
+			   : frame->error & PF_FETCH ? PROT_X
+						     : PROT_R;
+	int ret = -EFAULT;
+
+	if (mm && va < USER_END && !cpu_preempt_count() && !cpu_irq_depth() &&
+	    (frame->rflags & RFLAGS_IF)) {
+		irq_enable();
+		ret = mm_fault(mm, va, access);
+		irq_disable();
+	}
+	if (ret && !trap_fixup(frame))
+		trap_fatal(frame);
+}
+
+void fault_init(void)
+{
+	trap_set_handler(TRAP_PF, page_fault);
+}

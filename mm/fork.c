@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fork.c - share every private page until one side writes
+ *
+ *   for every region of the parent
+ *       the child gets a twin, and the twin joins the families    (findable)
+ *       for every table: entries lose W, pages lose PG_EXCLUSIVE,
+ *                        the child's entries appear               (shared)
+ *   one flush of the parent                                       (frozen)
+ *
+ * The twin is in the reverse map before its first entry exists: a walk may find
+ * too little in it, never miss it.  Until the flush a thread of the parent may
+ * still write through an old translation; the child does not run before that.
+ *
+ * Each page is shared under the parent's pt_lock, which pin_pages() takes too:
+ * a page is either pinned first, and copied here, or shared first, and then the
+ * pin finds it not exclusive and asks for a copy (CVE-2020-29374, and what
+ * Linux's write_protect_seq is for).
+ */
+#include "kernel/err.h"
+#include "kernel/panic.h"
+#include "kernel/probe.h"
+#include "mm/entry.h"
+#include "mm/gather.h"
+#include "mm/mm_priv.h"
+
+struct fork {
+	struct mm *parent, *child;
+	struct region *twin; /* the child's, of the region being copied      */
+	bool flush;	     /* an entry of the parent has lost W            */
+};
+
+/* The child's own copy of a pinned page.  0 for -ENOMEM. */
+static uint64_t copy_pinned(struct fork *f, struct page *page, va_t va)
+{
+	struct page *copy = page_alloc();
+
+	if (!copy)
+		return 0;
+	page_copy(copy, page);
+	page_set_anon(copy, f->twin, va);
+	page_ref_to_map(copy);
+	f->child->mapped++;
+	return entry_make(copy, f->twin->prot);
+}
+
+/*
+ * What the child's entry will be for the parent's entry e, which is no hole.
+ * 0 for -ENOMEM, with nothing changed.  Context: both pt_locks held.
+ */
+static inline uint64_t share_entry(struct fork *f, uint64_t *slot, uint64_t e,
+				   va_t va)
+{
+	struct page *page = entry_page(e);
+
+	if (page == zero_page)
+		return e;
+	if (unlikely(entry_parked(e))) {
+		page_clear_exclusive(page);
+		page_get(page);
+		return e;
+	}
+	if (unlikely(page_pins(page)))
+		return copy_pinned(f, page, va);
+	if (page_exclusive(page))
+		page_clear_exclusive(page);
+	page_map_add(page);
+	f->child->mapped++;
+	if (e & PTE_W) {
+		pte_and(slot, ~PTE_W);
+		f->flush = true;
+	}
+	return e & ~(PTE_W | PTE_A);
+}
+
+/* The entries of one table of the parent.  Context: both pt_locks held. */
+static int share_run(struct fork *f, const struct pt_run *run)
+{
+	uint64_t *to = pt_slot(&f->child->pt, run->va, 0, true);
+	unsigned i, live = 0;
+	int ret = 0;
+
+	if (!to)
+		return err(ENOMEM);
+	for (i = 0; i < run->count; i++) {
+		uint64_t e = pte_read(&run->slots[i]), shared;
+
+		if (!e)
+			continue;
+		shared = share_entry(f, &run->slots[i], e,
+				     run->va + i * PAGE_SIZE);
+		if (unlikely(!shared)) {
+			ret = err(ENOMEM);
+			break;
+		}
+		pte_write(&to[i], shared);
+		live++;
+	}
+	pt_count(&f->child->pt, to, live);
+	return ret;
+}
+
+static int share_region(struct fork *f, struct region *r)
+{
+	struct pt_run run;
+	va_t va = r->start;
+	int ret = 0;
+
+	while (!ret && pt_next_run(&f->parent->pt, &va, r->end, &run)) {
+		spin_lock(&f->parent->pt_lock);
+		spin_lock_nested(&f->child->pt_lock);
+		ret = share_run(f, &run);
+		spin_unlock(&f->child->pt_lock);
+		spin_unlock(&f->parent->pt_lock);
+		PROBE(fork_shared, f->parent, run.va);
+	}
+	return ret;
+}
+
+static int fork_region(struct fork *f, struct region *r)
+{
+	f->twin = region_twin(r, f->child, r->start, r->end);
+	if (!f->twin)
+		return err(ENOMEM);
+	if (r->object) {
+		/* Its pages are found in the object, by faults. */
+		rmap_lock_write(f->twin);
+		rmap_insert(f->twin);
+		rmap_unlock_write(f->twin);
+	} else if (anon_vma_fork(f->twin, r)) {
+		region_free(f->twin);
+		return err(ENOMEM);
+	}
+	region_attach(f->twin);
+	return r->object ? 0 : share_region(f, r);
+}
+
+int mm_fork(struct mm *parent, struct mm **child)
+{
+	struct fork f = { .parent = parent, .child = mm_create() };
+	struct region *r;
+	int ret = 0;
+
+	if (!f.child)
+		return err(ENOMEM);
+	rw_write_lock(&parent->lock);
+	for_each_region(r, parent, USER_START, USER_END)
+	{
+		ret = fork_region(&f, r);
+		if (ret)
+			break;
+	}
+	if (f.flush) {
+		spin_lock(&parent->pt_lock);
+		tlb_flush_range(parent, USER_START, USER_END);
+		spin_unlock(&parent->pt_lock);
+	}
+	PROBE(fork_done, parent, f.child);
+	rw_write_unlock(&parent->lock);
+	if (ret) {
+		mm_put(f.child);
+		return ret;
+	}
+	*child = f.child;
+	return 0;
+}

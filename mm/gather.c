@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gather.c - the flush, and what waits for it
+ *
+ * B2: a page goes to the free list only after every TLB that may hold it has
+ * been flushed and the completion was seen.  B39: the mapping leaves
+ * page_maps() only after the flush too, so that a count of 1 proves that no
+ * one else can still write.
+ */
+#include "mm/gather.h"
+#include "arch/cpu.h"
+#include "arch/tlb.h"
+#include "kernel/panic.h"
+#include "kernel/probe.h"
+#include "mm/page.h"
+
+/* Statistics only: relaxed, and exact at quiet points. */
+static _Atomic uint64_t flushes;
+
+uint64_t tlb_flush_count(void)
+{
+	return atomic_load_explicit(&flushes, memory_order_relaxed);
+}
+
+void tlb_flush_range(struct mm *mm, va_t start, va_t end)
+{
+	uint64_t cpus;
+
+	assert(spin_held(&mm->pt_lock));
+	/*
+	 * The entry is changed before we look who has the table loaded; a CPU
+	 * says that it has before it walks the table (mm_load()).  Both sides
+	 * need the full barrier: without it each could miss the other.
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
+	cpus = atomic_load_explicit(&mm->cpus, memory_order_relaxed);
+	if (cpus) {
+		PROBE(tlb_flush, mm, start);
+		atomic_fetch_add_explicit(&flushes, 1, memory_order_relaxed);
+		tlb_shootdown(cpus, start, end);
+	}
+}
+
+void gather_init(struct gather *gather, struct mm *mm)
+{
+	gather->mm = mm;
+	gather->start = ~UINT64_C(0);
+	gather->end = 0;
+	gather->count = 0;
+	gather->tables = NULL;
+}
+
+void gather_span(struct gather *gather, va_t start, va_t end)
+{
+	if (start < gather->start)
+		gather->start = start;
+	if (end > gather->end)
+		gather->end = end;
+}
+
+void gather_add(struct gather *gather, va_t va, struct page *page)
+{
+	gather_span(gather, va, va + PAGE_SIZE);
+	if (!page)
+		return;
+	gather->pages[gather->count++] = page;
+	if (gather->count == GATHER_PAGES)
+		gather_flush(gather);
+}
+
+void gather_table(struct gather *gather, struct page *table)
+{
+	table->mapping = (uintptr_t)gather->tables;
+	gather->tables = table;
+}
+
+static void tables_free(struct gather *gather)
+{
+	while (gather->tables) {
+		struct page *table = gather->tables;
+
+		gather->tables = (struct page *)table->mapping;
+		table->mapping = 0;
+		PROBE(table_free, gather->mm, page_pa(table));
+		page_put(table);
+	}
+}
+
+void gather_flush(struct gather *gather)
+{
+	if (gather->end == 0)
+		return;
+	tlb_flush_range(gather->mm, gather->start, gather->end);
+	for (unsigned i = 0; i < gather->count; i++)
+		page_map_drop(gather->pages[i]);
+	tables_free(gather);
+	gather_init(gather, gather->mm);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gather.h - unmap, flush, and only then free
+ *
+ *    entry cleared      entry cleared         one flush        freed
+ *   ------+-----------------+--- ... ------------+---------------+----> time
+ *         |  the page is still allocated: a stale translation    |
+ *         |  may read or write it, and harms nobody              |
+ *
+ * A gather collects the pages (and page-table pages) whose entries are gone.
+ * When it is full or finished it flushes the whole span once and then lets the
+ * pages go: at most one shootdown for GATHER_PAGES pages.
+ *
+ * This is the only place in mm that frees what an entry named, and
+ * tlb_flush_range() the only way to make a changed entry known: whoever else
+ * caches translations is told inside it, so that no caller can forget them.
+ */
+#pragma once
+
+#include "mm/mm.h"
+
+#define GATHER_PAGES 64
+
+struct gather {
+	struct mm *mm;
+	va_t start, end;	/* span of cleared entries; empty if end == 0 */
+	unsigned count;		/* used slots of pages[]                    */
+	struct page *pages[GATHER_PAGES];
+	struct page *tables;	/* unhooked table pages, linked by mapping  */
+};
+
+/*
+ * Make every CPU that has mm loaded forget its translations of [start, end).
+ * When it returns, accesses that start later use the entries as they are now.
+ * Linux: flush_tlb_mm_range(), with arch_invalidate_secondary_tlbs() inside.
+ *
+ * Context: mm->pt_lock held, interrupts on; spins until all have answered.
+ */
+void tlb_flush_range(struct mm *mm, va_t start, va_t end);
+
+/* Begin with nothing gathered. */
+void gather_init(struct gather *gather, struct mm *mm);
+
+/*
+ * The entry at va, which mapped page (NULL: the zero page, or a parked entry
+ * whose reference the caller drops), has been cleared.  Flushes when full.
+ * Context: mm->pt_lock held.
+ */
+void gather_add(struct gather *gather, va_t va, struct page *page);
+
+/* Translations of [start, end) have changed: the flush must cover them. */
+void gather_span(struct gather *gather, va_t start, va_t end);
+
+/* The table page was unhooked inside a gather_span().  Context as above. */
+void gather_table(struct gather *gather, struct page *table);
+
+/* Flush and free what was gathered.  Context: mm->pt_lock held. */
+void gather_flush(struct gather *gather);
+
+/* Shootdowns and pages flushed since boot: what the tests and bench count. */
+uint64_t tlb_flush_count(void);
