@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bringup.c - from what firmware and loader claim to a machine that we know
+ */
+#include "arch/clock.h"
+#include "arch/lapic.h"
+#include "arch/smp.h"
+#include "boot/boot.h"
+#include "drivers/acpi.h"
+#include "kernel/printk.h"
+#include "kernel/string.h"
+#include "mm/kmap.h"
+#include "mm/pmm.h"
+
+#define BOOT_MAPPED (UINT64_C(1) << 32) /* the boot tables' direct map     */
+#define LAPIC_PA    UINT64_C(0xfee00000)
+
+static struct acpi_madt madt;
+
+/* One sentence, and the status that says "not this machine". */
+noreturn static void refuse(const char *why)
+{
+	printk("visavis: %s\n", why);
+	exit_machine(EXIT_PLATFORM);
+}
+
+void boot_panicked(void)
+{
+	exit_machine(EXIT_PANIC);
+}
+
+static const void *read_physical(pa_t pa, uint64_t len)
+{
+	if (pa >= BOOT_MAPPED || len > BOOT_MAPPED - pa)
+		return NULL;
+	return phys_to_virt(pa);
+}
+
+static pa_t image_pa(const char *symbol)
+{
+	return (pa_t)symbol - KERNEL_BASE;
+}
+
+static const char *lie(const struct boot_info *info)
+{
+	if (glob_match("*lie=rsdp*", info->cmdline))
+		return "RSDP";
+	return glob_match("*lie=madt*", info->cmdline) ? "APIC" : NULL;
+}
+
+/* While all of low memory can still be read: the final map shows RAM only. */
+static void read_madt(const struct boot_info *info)
+{
+	static struct acpi_table table;
+	const char *why = acpi_find(read_physical, "APIC", lie(info), &table);
+
+	if (!why)
+		why = acpi_parse_madt(&table, &madt);
+	if (why) {
+		printk("# %s: only this CPU is used\n", why);
+		madt = (struct acpi_madt){ .lapic = LAPIC_PA };
+	}
+}
+
+void boot_memory(pa_t info_pa, struct boot_info *info)
+{
+	const char *why = multiboot_parse(info_pa, read_physical,
+					  image_pa(text_start),
+					  image_pa(image_end), info);
+
+	if (why)
+		refuse(why);
+	read_madt(info);
+	pmm_init(info->usable, info->n_usable, info->reserved,
+		 info->n_reserved);
+	kmap_init();
+	thread_set_stack_size(KSTACK_SIZE);
+}
+
+void boot_interrupts(struct boot_info *info)
+{
+	void *regs = kmap_device(madt.lapic, PAGE_SIZE);
+
+	if (!regs)
+		refuse("no memory to map the local APIC");
+	lapic_setup(regs);
+	lapic_init();
+	cpus[0].lapic_id = lapic_id();
+	smp_init();
+	if (!clock_calibrate())
+		refuse("the PIT does not count: no clock to measure by");
+}
+
+static void *ap_stack(unsigned i)
+{
+	char *stack = kstack_alloc();
+
+	return stack ? stack + KSTACK_SIZE : NULL;
+}
+
+void boot_other_cpus(struct boot_info *info)
+{
+	unsigned failed = smp_start(madt.ids, madt.cpus, ap_stack, kmap_root(),
+				    thread_idle_forever);
+
+	if (failed)
+		printk("# %u CPUs did not come up\n", failed);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * main.c - the composition root: what comes up, in which order
+ *
+ * Reading kmain() is reading the table of contents of the kernel.
+ */
+#include "arch/clock.h"
+#include "arch/lapic.h"
+#include "arch/smp.h"
+#include "arch/trap.h"
+#include "boot/boot.h"
+#include "kernel/panic.h"
+#include "kernel/printk.h"
+#include "tests/tests.h"
+
+void kmain(uint32_t magic, uint32_t info);
+
+/* Below, what needs threads: runs as the first of them. */
+static void main_thread(void *arg)
+{
+	struct boot_info *info = arg;
+
+	boot_other_cpus(info);
+	exit_machine((enum exit_value)tests_main(info->cmdline));
+}
+
+void kmain(uint32_t magic, uint32_t info_pa)
+{
+	static struct boot_info info;
+
+	trap_init();
+	cpu_init(0, 0);
+	serial_init();
+	printk_set_sink(serial_write);
+	panic_set_exit(boot_panicked);
+	panic_init();
+
+	boot_memory(info_pa, &info);
+	boot_interrupts(&info);
+	mm_init();
+	thread_init();
+	thread_create("main", main_thread, &info);
+	thread_idle_forever();
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * acpi.h - the firmware's tables, believed only as far as they can be checked
+ *
+ * ACPI 6.5, section 5.2.  Every table is bounded, copied out once and
+ * checksummed before anything in it is used.  Errors are sentences.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include "arch/types.h"
+
+/*
+ * Memory as this code sees it: a pointer to len bytes at pa, or NULL if they
+ * are not all readable.  The kernel gives its direct map, a host test a buffer.
+ */
+typedef const void *acpi_reader(pa_t pa, size_t len);
+
+#define ACPI_MAX_TABLE 4096 /* longest table that we read                  */
+#define ACPI_MAX_CPUS  64
+
+/* Processors of a MADT: enabled local APICs in table order, each once. */
+struct acpi_madt {
+	pa_t lapic;
+	unsigned cpus;
+	uint32_t ids[ACPI_MAX_CPUS];
+};
+
+/* A copy of one table, header included. */
+struct acpi_table {
+	uint32_t length;
+	uint8_t bytes[ACPI_MAX_TABLE];
+};
+
+/*
+ * Find the table with this signature ("APIC") through RSDP and RSDT or XSDT.
+ * corrupt: spoil one byte of every copy of that table, or of the RSDP for
+ * "RSDP" (a test hook, the word lie=...); NULL for none.
+ * Returns NULL, or why there is no such table.
+ */
+const char *acpi_find(acpi_reader *read, const char *signature,
+		      const char *corrupt, struct acpi_table *table);
+
+/* Read the processors.  Returns NULL, or what is wrong. */
+const char *acpi_parse_madt(const struct acpi_table *table,
+			    struct acpi_madt *madt);
