@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bench.c - the meter; what it measures is in bench_*.c
+ */
+#include "tests/bench.h"
+#include "arch/cpu.h"
+#include "kernel/printk.h"
+#include "kernel/string.h"
+
+#define ICOUNT_SHIFT 3
+
+extern const struct bench *const __start_vv_bench[];
+extern const struct bench *const __stop_vv_bench[];
+
+static uint64_t empty; /* instructions of an empty region */
+
+uint64_t bench_start(void)
+{
+	return rdtsc();
+}
+
+uint64_t bench_stop(uint64_t start)
+{
+	uint64_t n = (rdtsc() - start) >> ICOUNT_SHIFT;
+
+	return n > empty ? n - empty : 0;
+}
+
+void bench_report(const char *name, uint64_t total, uint64_t count,
+		  const char *unit)
+{
+	uint64_t tenths = (total * 10 + count / 2) / count;
+
+	printk("BENCH %s %lu.%lu %s\n", name, tenths / 10, tenths % 10, unit);
+}
+
+bool bench_main(const char *glob)
+{
+	bool any = false;
+
+	empty = bench_stop(bench_start());
+	for (const struct bench *const *b = __start_vv_bench;
+	     b < __stop_vv_bench; b++) {
+		if (!glob_match(glob, (*b)->name))
+			continue;
+		any = true;
+		(*b)->fn();
+	}
+	if (!any)
+		printk("visavis: no bench matches `%s`\n", glob);
+	return any;
+}

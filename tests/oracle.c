@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * oracle.c - leaks, locks, tables, reverse map and W^X, after every test
+ */
+#include "tests/oracle.h"
+#include "kernel/printk.h"
+#include "kernel/thread.h"
+#include "mm/check.h"
+#include "mm/kmap.h"
+#include "mm/pmm.h"
+#include "mm/pool.h"
+
+static uint64_t frames_now(void)
+{
+	pool_trim_all();
+	pmm_drain();
+	return pmm_free_pages() + kstack_cached_pages();
+}
+
+void oracle_begin(struct oracle *o)
+{
+	o->threads = thread_count();
+	o->objects = pool_live_all();
+	o->frames = frames_now();
+}
+
+const char *oracle_check(const struct oracle *o)
+{
+	static char words[200];
+	uint64_t objects = pool_live_all(), frames = frames_now(), bad;
+	const char *why;
+	pfn_t pfn;
+
+	if (thread_count() != o->threads) {
+		snprintk(words, sizeof(words), "threads: %u before, %u after",
+			 o->threads, thread_count());
+		return words;
+	}
+	if (objects != o->objects || frames != o->frames) {
+		snprintk(words, sizeof(words),
+			 "leak: %ld frames, %ld objects",
+			 (int64_t)(o->frames - frames),
+			 (int64_t)(objects - o->objects));
+		return words;
+	}
+	why = mm_check();
+	if (!why)
+		why = pmm_check();
+	if (!why)
+		why = wx_check();
+	if (why)
+		return why;
+	bad = CONFIG_CHECK ? pmm_check_poison(&pfn) : 0;
+	if (!bad)
+		return NULL;
+	snprintk(words, sizeof(words),
+		 "%lu free frames were written to, the first is %lx", bad, pfn);
+	return words;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * runner.c - run tests one after the other, each in a thread of its own
+ */
+#include "arch/clock.h"
+#include "arch/smp.h"
+#include "drivers/exitport.h"
+#include "kernel/panic.h"
+#include "kernel/printk.h"
+#include "kernel/probe.h"
+#include "kernel/string.h"
+#include "kernel/thread.h"
+#include "tests/bench.h"
+#include "tests/ktap.h"
+#include "tests/oracle.h"
+#include "tests/select.h"
+#include "tests/tests.h"
+
+#define PROBES_SHOWN 16
+
+/* The running test; failures come from any of its threads. */
+static const struct test *_Atomic running;
+static struct thread *test_thread;
+static _Atomic unsigned failures;
+static const char *skipped;
+static uint64_t run_seed;
+static uint64_t deadline; /* ns; read by the tick of CPU 0 */
+static bool timed_out;
+
+void test_fail(const char *file, int line, const char *fmt, ...)
+{
+	char text[300];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintk(text, sizeof(text), fmt, args);
+	va_end(args);
+	if (atomic_fetch_add(&failures, 1) < 10)
+		ktap_note("%s:%d: %s", file, line, text);
+}
+
+void test_note(const char *fmt, ...)
+{
+	char text[300];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintk(text, sizeof(text), fmt, args);
+	va_end(args);
+	ktap_note("%s", text);
+}
+
+void test_leave(void)
+{
+	assert(current() == test_thread);
+	thread_exit();
+}
+
+void test_skip(const char *why)
+{
+	skipped = why;
+	test_leave();
+}
+
+uint64_t test_seed(void)
+{
+	const struct test *t = running;
+	uint64_t h = run_seed * 0x9e3779b97f4a7c15;
+
+	for (const char *c = t ? t->name : ""; *c; c++)
+		h = (h ^ (uint8_t)*c) * 0x100000001b3;
+	return h;
+}
+
+static void test_main(void *arg)
+{
+	const struct test *t = arg;
+
+	test_thread = current();
+	t->fn();
+}
+
+/* A test that hangs cannot be ended: the machine is, with everything shown. */
+static void watchdog(void)
+{
+	uint64_t limit = READ_ONCE(deadline);
+
+	if (!limit || clock_ns() < limit)
+		return;
+	WRITE_ONCE(deadline, 0);
+	timed_out = true;
+	panic("the test did not end in time");
+}
+
+static void panic_report(const char *cause)
+{
+	const struct test *t = running;
+
+	ktap_abort(t ? t->name : NULL, timed_out ? "TIMEOUT" : "ERROR",
+		   cause);
+	printk("# replay: make run T=%s.%s SEED=%lu SMP=%u\n",
+	       t ? t->suite : "", t ? t->name : "", run_seed, cpu_count());
+}
+
+static void run_test(const struct test *t, unsigned timeout)
+{
+	unsigned limit = timeout ? timeout : t->limit ? t->limit : TEST_LIMIT;
+	struct oracle before;
+	struct thread *thread;
+	const char *why;
+
+	if (t->cpus > cpu_count()) {
+		char need[40];
+
+		snprintk(need, sizeof(need), "needs %u CPUs", t->cpus);
+		ktap_result(t->name, KTAP_SKIP, need);
+		return;
+	}
+	atomic_store(&failures, 0);
+	skipped = NULL;
+	oracle_begin(&before);
+	running = t;
+	WRITE_ONCE(deadline, clock_ns() + limit * UINT64_C(1000000000));
+	thread = thread_create(t->name, test_main, (void *)t);
+	assert(thread);
+	thread_join(thread);
+	why = oracle_check(&before);
+	WRITE_ONCE(deadline, 0);
+	if (why)
+		test_fail("oracle", 0, "%s", why);
+	running = NULL;
+	if (failures) {
+		probe_dump(PROBES_SHOWN);
+		ktap_note("replay: make run T=%s.%s SEED=%lu SMP=%u", t->suite,
+			  t->name, run_seed, cpu_count());
+	}
+	ktap_result(t->name,
+		    failures  ? KTAP_FAIL
+		    : skipped ? KTAP_SKIP
+			      : KTAP_PASS,
+		    skipped);
+}
+
+static unsigned suite_length(const struct selection *s, unsigned from)
+{
+	unsigned n = 0;
+
+	while (from + n < s->n &&
+	       !strcmp(s->tests[from + n]->suite, s->tests[from]->suite))
+		n++;
+	return n;
+}
+
+static unsigned run_all(const struct selection *s)
+{
+	unsigned suites = 0;
+
+	for (unsigned i = 0; i < s->n; i += suite_length(s, i))
+		suites++;
+	ktap_begin(suites);
+	for (unsigned i = 0, n; i < s->n; i += n) {
+		n = suite_length(s, i);
+		ktap_suite(s->tests[i]->suite, n * s->repeat);
+		for (unsigned r = 0; r < s->repeat; r++)
+			for (unsigned k = 0; k < n; k++)
+				run_test(s->tests[i + k], s->timeout);
+		ktap_suite_end();
+	}
+	return ktap_end();
+}
+
+int tests_main(const char *cmdline)
+{
+	static struct selection s;
+
+	select_tests(cmdline, &s);
+	if (s.error[0]) {
+		printk("visavis: %s\n", s.error);
+		return EXIT_USAGE;
+	}
+	for (unsigned i = 0; s.list && i < s.n; i++)
+		printk("%s.%s\t%s\n", s.tests[i]->suite, s.tests[i]->name,
+		       s.tests[i]->claim);
+	if (s.list)
+		return EXIT_PASS;
+	run_seed = s.seed;
+	if (s.bench)
+		return bench_main(s.bench_glob) ? EXIT_PASS : EXIT_USAGE;
+	printk_set_sink(ktap_sink);
+	panic_set_report(panic_report);
+	thread_set_tick(watchdog);
+	return run_all(&s) ? EXIT_FAIL : EXIT_PASS;
+}

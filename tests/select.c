@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * select.c - parse words, match names, and say what was probably meant
+ */
+#include "tests/select.h"
+#include "kernel/printk.h"
+#include "kernel/string.h"
+
+#define WORD_MAX 128
+
+extern const struct test *const __start_vv_tests[];
+extern const struct test *const __stop_vv_tests[];
+
+static const char *const words[] = {
+	"test=",    "seed=", "repeat=", "timeout=", "bench=", "list", "bench",
+	"shuffle", "quick", "lie=",	"fail=",
+};
+
+static void full_name(const struct test *t, char *buf, size_t len)
+{
+	snprintk(buf, len, "%s.%s", t->suite, t->name);
+}
+
+static void unknown_test(struct selection *s, const char *glob)
+{
+	char best[WORD_MAX] = "", name[WORD_MAX];
+	unsigned distance = ~0u;
+
+	for (const struct test *const *t = __start_vv_tests;
+	     t < __stop_vv_tests; t++) {
+		unsigned d;
+
+		full_name(*t, name, sizeof(name));
+		d = edit_distance(glob, name);
+		if (d < distance) {
+			distance = d;
+			memcpy(best, name, sizeof(best));
+		}
+	}
+	snprintk(s->error, sizeof(s->error),
+		 "no test matches `%s`: did you mean `%s`?", glob, best);
+}
+
+static void unknown_word(struct selection *s, const char *word)
+{
+	const char *best = words[0];
+	unsigned distance = ~0u;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
+		unsigned d = edit_distance(word, words[i]);
+
+		if (d < distance) {
+			distance = d;
+			best = words[i];
+		}
+	}
+	snprintk(s->error, sizeof(s->error),
+		 "unknown word `%s`: did you mean `%s`?", word, best);
+}
+
+static bool parse_number(const char *text, uint64_t *out)
+{
+	uint64_t v = 0;
+
+	if (!*text)
+		return false;
+	for (; *text; text++) {
+		if (*text < '0' || *text > '9' || v > UINT64_MAX / 10 - 1)
+			return false;
+		v = v * 10 + (uint64_t)(*text - '0');
+	}
+	*out = v;
+	return true;
+}
+
+/* Take the text up to the separator; returns the rest, NULL at the end. */
+static const char *take(const char *text, char separator, char *buf)
+{
+	size_t n = 0;
+
+	while (text[n] && text[n] != separator) {
+		if (n < WORD_MAX - 1)
+			buf[n] = text[n];
+		n++;
+	}
+	buf[n < WORD_MAX ? n : WORD_MAX - 1] = 0;
+	return text[n] ? text + n + 1 : NULL;
+}
+
+/* Does the list of globs choose this name?  The last match decides. */
+static bool chosen(const char *globs, const char *name)
+{
+	char glob[WORD_MAX];
+	bool yes = *globs == '-' || !*globs;
+
+	while (globs) {
+		globs = take(globs, ',', glob);
+		if (glob[0] == '-' && glob_match(glob + 1, name))
+			yes = false;
+		else if (glob_match(glob, name))
+			yes = true;
+	}
+	return yes;
+}
+
+static void add_suite(struct selection *s, const char *globs,
+		      const char *suite)
+{
+	char name[WORD_MAX];
+
+	for (const struct test *const *t = __start_vv_tests;
+	     t < __stop_vv_tests; t++) {
+		if (strcmp((*t)->suite, suite) != 0)
+			continue;
+		full_name(*t, name, sizeof(name));
+		if (chosen(globs, name) && s->n < SELECT_MAX)
+			s->tests[s->n++] = *t;
+	}
+}
+
+/* Suites in the order of their first test, each one's tests together. */
+static void add_all(struct selection *s, const char *globs)
+{
+	for (const struct test *const *t = __start_vv_tests;
+	     t < __stop_vv_tests; t++) {
+		const struct test *const *u = __start_vv_tests;
+
+		while (strcmp((*u)->suite, (*t)->suite) != 0)
+			u++;
+		if (u == t)
+			add_suite(s, globs, (*t)->suite);
+	}
+}
+
+/* Every glob must match something: a typo is an error, not an empty run. */
+static void check_globs(struct selection *s, const char *globs)
+{
+	char glob[WORD_MAX], name[WORD_MAX];
+
+	while (globs && *globs && !s->error[0]) {
+		bool any = false;
+
+		globs = take(globs, ',', glob);
+		for (const struct test *const *t = __start_vv_tests;
+		     t < __stop_vv_tests && !any; t++) {
+			full_name(*t, name, sizeof(name));
+			any = glob_match(glob + (glob[0] == '-'), name);
+		}
+		if (!any)
+			unknown_test(s, glob + (glob[0] == '-'));
+	}
+}
+
+static void number(struct selection *s, const char *word, const char *text,
+		   uint64_t *out)
+{
+	if (!parse_number(text, out))
+		snprintk(s->error, sizeof(s->error),
+			 "`%s` wants a decimal number", word);
+}
+
+static void one_word(struct selection *s, const char *word, char *globs)
+{
+	uint64_t v = 0;
+
+	if (!strncmp(word, "test=", 5)) {
+		memcpy(globs, word + 5, strlen(word + 5) + 1);
+	} else if (!strncmp(word, "seed=", 5)) {
+		number(s, word, word + 5, &s->seed);
+	} else if (!strncmp(word, "repeat=", 7)) {
+		number(s, word, word + 7, &v);
+		s->repeat = v ? (unsigned)v : 1;
+	} else if (!strncmp(word, "timeout=", 8)) {
+		number(s, word, word + 8, &v);
+		s->timeout = (unsigned)v;
+	} else if (!strcmp(word, "list")) {
+		s->list = true;
+	} else if (!strcmp(word, "shuffle")) {
+		s->shuffle = true;
+	} else if (!strcmp(word, "bench")) {
+		s->bench = true;
+		memcpy(s->bench_glob, "*", 2);
+	} else if (!strncmp(word, "bench=", 6)) {
+		s->bench = true;
+		snprintk(s->bench_glob, sizeof(s->bench_glob), "%s", word + 6);
+	} else if (!strcmp(word, "quick")) {
+		memcpy(globs, "-stress.*", 10);
+	} else if (strncmp(word, "lie=", 4) && strncmp(word, "fail=", 5)) {
+		unknown_word(s, word);
+	}
+}
+
+static void shuffle(struct selection *s)
+{
+	struct rng rng = rng_seed(s->seed);
+
+	/* Inside each suite, so that suites stay together. */
+	for (unsigned i = 0; i < s->n; i++) {
+		unsigned end = i + 1, j;
+		const struct test *swap;
+
+		while (end < s->n &&
+		       !strcmp(s->tests[end]->suite, s->tests[i]->suite))
+			end++;
+		j = i + (unsigned)rng_below(&rng, end - i);
+		swap = s->tests[i];
+		s->tests[i] = s->tests[j];
+		s->tests[j] = swap;
+	}
+}
+
+void select_tests(const char *cmdline, struct selection *s)
+{
+	char word[WORD_MAX], globs[WORD_MAX] = "";
+
+	*s = (struct selection){ .seed = 1, .repeat = 1 };
+	while (cmdline && !s->error[0]) {
+		cmdline = take(cmdline, ' ', word);
+		if (word[0])
+			one_word(s, word, globs);
+	}
+	if (s->error[0])
+		return;
+	check_globs(s, globs);
+	add_all(s, globs);
+	if (s->shuffle)
+		shuffle(s);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests.h - the suite as boot/main.c sees it
+ */
+#pragma once
+
+/*
+ * Run what the command line asks for, print KTAP, and return the machine's exit
+ * value (drivers/exitport.h).  Words: test=GLOB,-GLOB... list bench seed=N
+ * repeat=N shuffle timeout=SECONDS lie=... fail=alloc:nth=N
+ * Context: a thread, all CPUs up.
+ */
+int tests_main(const char *cmdline);
