@@ -19,12 +19,10 @@ bool inject_disarm(void)
 	return current()->injected;
 }
 
-bool inject_should_fail(void)
+bool inject_count(void)
 {
 	struct thread *t = current();
 
-	if (likely(!t || !t->inject))
-		return false;
 	if (--t->inject)
 		return false;
 	t->injected = true;

@@ -8,8 +8,7 @@
  */
 #pragma once
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "kernel/thread.h"
 
 /* The n-th allocation of this thread from now on fails, once; 0: none. */
 void inject_arm(uint32_t n);
@@ -17,5 +16,13 @@ void inject_arm(uint32_t n);
 /* Disarm; returns true if the failure was delivered since inject_arm(). */
 bool inject_disarm(void);
 
+/* inject_should_fail() in an armed thread. */
+bool inject_count(void);
+
 /* Count one allocation of this thread; true: it must fail. */
-bool inject_should_fail(void);
+static inline bool inject_should_fail(void)
+{
+	struct thread *t = current();
+
+	return unlikely(t && t->inject) && inject_count();
+}

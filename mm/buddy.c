@@ -8,8 +8,8 @@
  *
  * Invariant: a block is in the list of its order iff its first frame has
  * PG_BUDDY, and then no two buddies of one order are both in lists.  All other
- * frames of a free block are of kind FREE without PG_BUDDY.  PG_POISONED is a
- * frame's own and survives here.
+ * frames of a free block are of kind FREE without PG_BUDDY.  PG_POISONED and
+ * PG_FRESH are a frame's own and survive here.
  *
  * A list is threaded through struct page (mapping = next, index = previous), so
  * that giving and taking never touch the frames: memory that is not in the
@@ -24,7 +24,7 @@ static unsigned nonempty; /* bit n: lists[n] has a block */
 
 static void set_free(struct page *page, uint32_t flags)
 {
-	flags |= (page_flags(page) & PG_POISONED) | PAGE_FREE;
+	flags |= (page_flags(page) & (PG_POISONED | PG_FRESH)) | PAGE_FREE;
 	atomic_store_explicit(&page->flags, flags, memory_order_relaxed);
 }
 

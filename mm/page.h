@@ -43,12 +43,13 @@ enum page_kind {
 };
 
 #define PG_KIND      GENMASK(3, 0)
-#define PG_ORDER     GENMASK(7, 4)   /* of the block that starts here       */
-#define PG_BUDDY     BIT(8)          /* head of a block in the buddy lists  */
-#define PG_TAIL      BIT(9)          /* inside an allocated block of 2^n    */
-#define PG_POISONED  BIT(10)         /* free and filled with PMM_POISON     */
-#define PG_EXCLUSIVE BIT(11)         /* anonymous, mapped by one mm only    */
-#define PG_DIRTY     BIT(12)         /* written since it was last clean */
+#define PG_ORDER     GENMASK(7, 4) /* of the block that starts here       */
+#define PG_BUDDY     BIT(8)        /* head of a block in the buddy lists  */
+#define PG_TAIL      BIT(9)        /* inside an allocated block of 2^n    */
+#define PG_POISONED  BIT(10)       /* free and filled with PMM_POISON     */
+#define PG_EXCLUSIVE BIT(11)       /* anonymous, mapped by one mm only    */
+#define PG_DIRTY     BIT(12)       /* written since it was last clean */
+#define PG_FRESH     BIT(13) /* poisoned since pmm_check_poison() came by */
 #define PG_OWNER     GENMASK(31, 16) /* free for the owner of the frame   */
 
 /* Key: (A) atomic  (O) the owner's lock, by kind */

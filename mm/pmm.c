@@ -123,7 +123,7 @@ static void frame_dead(struct page *page)
 
 	if (CONFIG_CHECK) {
 		poison(page);
-		flags |= PG_POISONED;
+		flags |= PG_POISONED | PG_FRESH;
 	}
 	atomic_store_explicit(&page->flags, flags, memory_order_relaxed);
 }

@@ -87,7 +87,8 @@ void pmm_drain(void);
 const char *pmm_check(void);
 
 /*
- * Oracle: every frame marked PG_POISONED still is; slow (512 words a frame).
- * Returns how many are not, *pfn the first of them.
+ * Oracle: frames that were freed since the last call (all: all frames ever) and
+ * still are free hold their poison; 512 words a frame.  Returns how many do
+ * not, *first one of them.
  */
-uint64_t pmm_check_poison(pfn_t *pfn);
+uint64_t pmm_check_poison(bool all, pfn_t *first);

@@ -124,14 +124,18 @@ const char *pmm_check(void)
 	return wrong;
 }
 
-uint64_t pmm_check_poison(pfn_t *first)
+uint64_t pmm_check_poison(bool all, pfn_t *first)
 {
+	uint32_t seen = all ? PAGE_FREE : PAGE_FREE | PG_FRESH;
+	struct page *end = frames + frames_end;
 	uint64_t hurt = 0;
 
-	for (pfn_t pfn = frames_end; pfn-- > 0;) {
-		if (page_kind(&frames[pfn]) == PAGE_FREE &&
-		    pmm_poison_hurt(&frames[pfn])) {
-			*first = pfn;
+	for (struct page *page = frames; page < end; page++) {
+		if ((page_flags(page) & (PG_KIND | seen)) != seen)
+			continue;
+		page_clear(page, PG_FRESH);
+		if (pmm_poison_hurt(page)) {
+			*first = pfn_of(page);
 			hurt++;
 		}
 	}

@@ -50,7 +50,7 @@ const char *oracle_check(const struct oracle *o)
 		why = wx_check();
 	if (why)
 		return why;
-	bad = CONFIG_CHECK ? pmm_check_poison(&pfn) : 0;
+	bad = CONFIG_CHECK ? pmm_check_poison(false, &pfn) : 0;
 	if (!bad)
 		return NULL;
 	snprintk(words, sizeof(words),

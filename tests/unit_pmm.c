@@ -269,20 +269,21 @@ TEST(pmm, freeing_a_tail_is_caught, "a block is freed by its head only")
 
 TEST(pmm, write_after_free_is_seen, "a write into a free frame is found")
 {
-	struct page *page = page_alloc();
+	struct page *page;
 	uint64_t *words;
 	pfn_t pfn = 0;
 
 	if (!CONFIG_CHECK)
 		SKIP("only the checking build poisons");
+	page = page_alloc();
 	REQUIRE(page);
 	words = page_va(page);
 	page_put(page);
 	words[77] = 1;
-	EXPECT_EQ(pmm_check_poison(&pfn), 1);
+	EXPECT_EQ(pmm_check_poison(true, &pfn), 1);
 	EXPECT_EQ(pfn, pfn_of(page));
 	words[77] = PMM_POISON;
-	EXPECT_EQ(pmm_check_poison(&pfn), 0);
+	EXPECT_EQ(pmm_check_poison(true, &pfn), 0);
 }
 
 /* Free, write, allocate: the panic is the wanted end.  A switch to another CPU
