@@ -264,20 +264,10 @@ static noinline void free_slow(struct frame_cache *cache, struct page *page)
 	preempt_enable();
 }
 
-void page_free(struct page *page)
+static inline void free_frame(struct page *page)
 {
 	struct frame_cache *cache;
-	uint32_t flags = page_flags(page);
 
-	if (unlikely(page_count(page) | page_pins(page)) ||
-	    unlikely((flags & PG_KIND) <= PAGE_FREE))
-		free_broken(page);
-	if ((flags & PG_KIND) >= PAGE_ANON)
-		page_leave_family(page);
-	if (unlikely(flags & (PG_ORDER | PG_TAIL))) {
-		free_block(page);
-		return;
-	}
 	frame_dead(page);
 	cache = cache_enter();
 	if (unlikely(cache->n == CACHE_SIZE)) {
@@ -286,6 +276,34 @@ void page_free(struct page *page)
 	}
 	cache->frames[cache->n++] = page;
 	preempt_enable();
+}
+
+/* page_free() of what is not a single frame of the kernel's own. */
+static noinline void free_special(struct page *page)
+{
+	uint32_t flags = page_flags(page);
+
+	if (page_count(page) || page_pins(page) ||
+	    (flags & PG_KIND) <= PAGE_FREE)
+		free_broken(page);
+	if ((flags & PG_KIND) >= PAGE_ANON)
+		page_leave_family(page);
+	if (flags & (PG_ORDER | PG_TAIL))
+		free_block(page);
+	else
+		free_frame(page);
+}
+
+void page_free(struct page *page)
+{
+	/* In one comparison: KERNEL .. TABLE, order 0, no tail. */
+	uint32_t what = page_flags(page) & (PG_KIND | PG_ORDER | PG_TAIL);
+
+	if ((page_count(page) | page_pins(page)) ||
+	    what - PAGE_KERNEL > PAGE_TABLE - PAGE_KERNEL)
+		free_special(page);
+	else
+		free_frame(page);
 }
 
 uint64_t pmm_cached_pages(void)

@@ -29,7 +29,7 @@ const char *oracle_check(const struct oracle *o)
 	static char words[200];
 	uint64_t objects = pool_live_all(), frames = frames_now(), bad;
 	const char *why;
-	pfn_t pfn;
+	pfn_t pfn = 0;
 
 	if (thread_count() != o->threads) {
 		snprintk(words, sizeof(words), "threads: %u before, %u after",
@@ -37,8 +37,7 @@ const char *oracle_check(const struct oracle *o)
 		return words;
 	}
 	if (objects != o->objects || frames != o->frames) {
-		snprintk(words, sizeof(words),
-			 "leak: %ld frames, %ld objects",
+		snprintk(words, sizeof(words), "leak: %ld frames, %ld objects",
 			 (int64_t)(o->frames - frames),
 			 (int64_t)(objects - o->objects));
 		return words;
