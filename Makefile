@@ -24,6 +24,15 @@ C_SRC	:= $(wildcard $(LAYERS:%=%/*.c))
 S_SRC	:= $(wildcard $(LAYERS:%=%/*.asm))
 OBJ	:= $(C_SRC:%=$(OUT)/%.o) $(S_SRC:%=$(OUT)/%.o)
 
+#: make run    boot in QEMU, run the suite; T= SMP= MEM= MODE= BOOT= SEED= QEMU= APPEND=
+#: make test   what CI runs: every boot path, 1 and 4 CPUs, host tests, checks
+#: make list   one suite.test a line with its claim
+#: make bench  one line a figure: name value unit (RELEASE=0: the checking build)
+#: make mutants  break the kernel line by line; the suite must fail each time
+#: make check  format, layers, headers, sizes
+#: make debug  the machine stopped, gdb attached
+#: make doctor what is installed, what is missing
+#: make all, iso, host-test, test-quick, fmt, clean
 help:
 	@sed -n 's/^#: //p' Makefile
 
@@ -53,8 +62,55 @@ $(KERNEL): $(OBJ) $(OUT)/ksyms.c linker.ld
 
 -include $(C_SRC:%=$(OUT)/%.d) $(S_SRC:%=$(OUT)/%.d)
 
+ISO	:= $(O)/visavis.iso
+SET	= $(foreach v,MODE BOOT SMP MEM T SEED APPEND QEMU CPU,\
+	  $(if $($(v)),'$(v)=$($(v))'))
+
+# Names that are nearly a setting would silently do nothing: say so.
+run: all $(if $(filter iso,$(BOOT)),iso)
+	@tools/run $(SET) KERNEL=$(KERNEL) ISO=$(ISO)
+
+test-quick: all
+	@tools/run $(SET) APPEND=quick KERNEL=$(KERNEL)
+
+list: all
+	@tools/run APPEND=list KERNEL=$(KERNEL) QEMU=$(QEMU) | grep '\.'
+
+iso: $(ISO)
+$(ISO): $(KERNEL) boot/grub.cfg
+	@rm -rf $(O)/iso && mkdir -p $(O)/iso/boot/grub
+	@cp $(KERNEL) $(O)/iso/boot/visavis.elf
+	@cp boot/grub.cfg $(O)/iso/boot/grub/grub.cfg
+	@$(if $(CI),touch $(O)/iso/boot/auto)
+	@grub-file --is-x86-multiboot $(KERNEL)
+	@grub-mkrescue -o $@ $(O)/iso >/dev/null 2>$(O)/iso.log || \
+		{ cat $(O)/iso.log; exit 1; }
+
+bench:
+	@$(MAKE) -s all RELEASE=$(if $(filter 0,$(RELEASE)),$(if $(filter command%,$(origin RELEASE)),0,1),1)
+	@tools/bench $(O)/$(if $(and $(filter command%,$(origin RELEASE)),$(filter 0,$(RELEASE))),check,release)/visavis.elf $(T)
+
+test:
+	@tools/test
+
+check:
+	@tools/check
+
+mutants:
+	@tools/mutants $(M)
+
+doctor:
+	@tools/doctor
+
+fmt:
+	clang-format -i $(wildcard $(LAYERS:%=%/*.[ch]))
+
+debug: all
+	@tools/debug $(KERNEL)
+
 clean:
 	rm -rf $(O)
 
-.PHONY: help all clean
+.PHONY: help all run test test-quick list iso bench check mutants doctor fmt
+.PHONY: debug clean host-test
 .DELETE_ON_ERROR:

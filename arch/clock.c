@@ -10,18 +10,18 @@
 #include "arch/io.h"
 #include "arch/lapic.h"
 
-#define PIT_HZ	    1193182u
+#define PIT_HZ      1193182u
 #define PIT_CHANNEL 0x42
 #define PIT_COMMAND 0x43
 #define PIT_MODE0   0xb0 /* channel 2, low then high byte, one shot       */
 #define GATE_PORT   0x61
-#define GATE_ON	    0x01
+#define GATE_ON     0x01
 #define GATE_SPEAK  0x02
 #define GATE_OUT    0x20
 
-#define WINDOW_MS   5
-#define WINDOW	    (PIT_HZ * WINDOW_MS / 1000)
-#define POLL_LIMIT  10000000u
+#define WINDOW_MS  5
+#define WINDOW     (PIT_HZ * WINDOW_MS / 1000)
+#define POLL_LIMIT 10000000u
 
 /* Written once on the boot CPU before the others run. */
 static uint64_t tsc_hz, tsc_start;

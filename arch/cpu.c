@@ -12,13 +12,13 @@
 #define MSR_EFER    0xc0000080
 #define MSR_GS_BASE 0xc0000101
 #define EFER_NXE    BIT(11)
-#define CR0_WP	    BIT(16)
-#define CR4_PGE	    BIT(7)
+#define CR0_WP      BIT(16)
+#define CR4_PGE     BIT(7)
 #define CR4_UMIP    BIT(11)
 #define CR4_SMEP    BIT(20)
 #define CR4_SMAP    BIT(21)
 
-#define IST_SIZE    4096
+#define IST_SIZE 4096
 
 /* Task state: only its stack pointers are used.  SDM vol. 3, fig. 8-11. */
 struct tss {
@@ -41,8 +41,7 @@ bool cpu_smap;
 
 static struct tss tss[MAX_CPUS];
 static uint64_t gdt[MAX_CPUS][5]; /* null, code, data, TSS (two words) */
-static uint8_t ist[MAX_CPUS][TRAP_ISTS][IST_SIZE]
-	__attribute__((aligned(16)));
+static uint8_t ist[MAX_CPUS][TRAP_ISTS][IST_SIZE] __attribute__((aligned(16)));
 
 static void gdt_load(unsigned id)
 {

@@ -12,9 +12,9 @@
 enum lapic_reg {
 	REG_ID = 0x020,
 	REG_EOI = 0x0b0,
-	REG_SVR = 0x0f0,	/* spurious vector; bit 8 enables           */
-	REG_ICR_LOW = 0x300,	/* writing it sends                         */
-	REG_ICR_HIGH = 0x310,	/* destination in 31:24                     */
+	REG_SVR = 0x0f0,      /* spurious vector; bit 8 enables           */
+	REG_ICR_LOW = 0x300,  /* writing it sends                         */
+	REG_ICR_HIGH = 0x310, /* destination in 31:24                     */
 	REG_LVT_TIMER = 0x320,
 	REG_LVT_LINT0 = 0x350,
 	REG_LVT_LINT1 = 0x360,
@@ -23,16 +23,16 @@ enum lapic_reg {
 	REG_TIMER_DIVIDE = 0x3e0,
 };
 
-#define SVR_ENABLE	 BIT(8)
-#define ICR_PENDING	 BIT(12)
-#define ICR_ASSERT	 BIT(14)
+#define SVR_ENABLE       BIT(8)
+#define ICR_PENDING      BIT(12)
+#define ICR_ASSERT       BIT(14)
 #define ICR_ALL_BUT_SELF (UINT64_C(3) << 18)
-#define ICR_NMI		 (UINT64_C(4) << 8)
-#define ICR_INIT	 (UINT64_C(5) << 8)
-#define ICR_STARTUP	 (UINT64_C(6) << 8)
-#define LVT_MASKED	 BIT(16)
-#define LVT_PERIODIC	 BIT(17)
-#define DIVIDE_BY_16	 3
+#define ICR_NMI          (UINT64_C(4) << 8)
+#define ICR_INIT         (UINT64_C(5) << 8)
+#define ICR_STARTUP      (UINT64_C(6) << 8)
+#define LVT_MASKED       BIT(16)
+#define LVT_PERIODIC     BIT(17)
+#define DIVIDE_BY_16     3
 
 static char *regs;
 static uint64_t timer_hz; /* written once, before the other CPUs run */

@@ -6,10 +6,10 @@
 #include "arch/cpu.h"
 #include "arch/uaccess.h"
 
-#define VECTORS	   256
-#define STUB_SIZE  16
-#define GATE_INTR  0x8e /* present, ring 0, interrupts off             */
-#define CODE_SEL   0x08
+#define VECTORS   256
+#define STUB_SIZE 16
+#define GATE_INTR 0x8e /* present, ring 0, interrupts off             */
+#define CODE_SEL  0x08
 
 /* SDM vol. 3, fig. 6-8: 64-bit IDT gate. */
 struct gate {
@@ -33,12 +33,18 @@ static trap_handler *fatal;
 static void (*preempt)(void);
 
 static const char *const names[] = {
-	[0] = "#DE divide error",	 [1] = "#DB debug",
-	[2] = "NMI",			 [3] = "#BP breakpoint",
-	[6] = "#UD undefined opcode",	 [8] = "#DF double fault",
-	[10] = "#TS bad TSS",		 [11] = "#NP segment not present",
-	[12] = "#SS stack fault",	 [13] = "#GP general protection",
-	[14] = "#PF page fault",	 [18] = "#MC machine check",
+	[0] = "#DE divide error",
+	[1] = "#DB debug",
+	[2] = "NMI",
+	[3] = "#BP breakpoint",
+	[6] = "#UD undefined opcode",
+	[8] = "#DF double fault",
+	[10] = "#TS bad TSS",
+	[11] = "#NP segment not present",
+	[12] = "#SS stack fault",
+	[13] = "#GP general protection",
+	[14] = "#PF page fault",
+	[18] = "#MC machine check",
 };
 
 const char *trap_name(unsigned vector)

@@ -64,9 +64,9 @@ static void read_madt(const struct boot_info *info)
 
 void boot_memory(pa_t info_pa, struct boot_info *info)
 {
-	const char *why = multiboot_parse(info_pa, read_physical,
-					  image_pa(text_start),
-					  image_pa(image_end), info);
+	const char *why =
+		multiboot_parse(info_pa, read_physical, image_pa(text_start),
+				image_pa(image_end), info);
 
 	if (why)
 		refuse(why);

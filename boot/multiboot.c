@@ -11,7 +11,7 @@
 #define MMAP_MAX    (64u << 10)
 #define MODULES_MAX 16
 #define ENTRY_MIN   20 /* bytes behind the size field                     */
-#define USABLE	    1
+#define USABLE      1
 #define MEMORY_MIN  (UINT64_C(60) << 20) /* of 64 MiB, less the firmware's */
 
 /* The fields we use, in the order and at the offsets of the specification. */
@@ -56,7 +56,8 @@ static const char *parse_entry(const uint8_t *e, struct boot_info *info)
 	memcpy(&start, e + 4, 8);
 	memcpy(&len, e + 12, 8);
 	memcpy(&type, e + 20, 4);
-	if (strchr(info->cmdline, '=') && glob_match("*lie=map*", info->cmdline))
+	if (strchr(info->cmdline, '=') &&
+	    glob_match("*lie=map*", info->cmdline))
 		start = ~UINT64_C(0) - len / 2;
 	if (len && start + len < start)
 		return "the loader's memory map wraps around the address space";

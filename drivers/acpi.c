@@ -5,15 +5,15 @@
 #include "drivers/acpi.h"
 #include "kernel/string.h"
 
-#define RSDP_LEN	20 /* ACPI 1.0 part, which the first checksum covers */
-#define HEADER_LEN	36
-#define BIOS_START	UINT64_C(0xe0000)
-#define BIOS_END	UINT64_C(0x100000)
+#define RSDP_LEN        20 /* ACPI 1.0 part, which the first checksum covers */
+#define HEADER_LEN      36
+#define BIOS_START      UINT64_C(0xe0000)
+#define BIOS_END        UINT64_C(0x100000)
 #define MADT_LAPIC_BASE 36
-#define MADT_ENTRIES	44
+#define MADT_ENTRIES    44
 #define MADT_LOCAL_APIC 0
-#define LAPIC_LEN	8
-#define LAPIC_ENABLED	1
+#define LAPIC_LEN       8
+#define LAPIC_ENABLED   1
 
 static uint32_t get32(const uint8_t *p)
 {
@@ -22,7 +22,6 @@ static uint32_t get32(const uint8_t *p)
 	memcpy(&v, p, sizeof(v));
 	return v;
 }
-
 
 static bool sums_to_zero(const uint8_t *p, size_t len)
 {

@@ -9,8 +9,8 @@
 
 /* QEMU ends with status 2 * value + 1.  Only EXIT_PASS is a success. */
 enum exit_value {
-	EXIT_PASS = 0x10,     /* every test passed                           */
-	EXIT_FAIL = 0x11,     /* ran to the end, some failed                 */
+	EXIT_PASS = 0x10, /* every test passed                           */
+	EXIT_FAIL = 0x11, /* ran to the end, some failed                 */
 	EXIT_PANIC = 0x12,
 	EXIT_USAGE = 0x13,    /* no such test, or a bad command line         */
 	EXIT_PLATFORM = 0x14, /* this machine is no use                      */

@@ -5,14 +5,14 @@
 #include "drivers/serial.h"
 #include "arch/io.h"
 
-#define PORT	   0x3f8
-#define DATA	   (PORT + 0)
-#define IER	   (PORT + 1)
-#define FCR	   (PORT + 2)
-#define LCR	   (PORT + 3)
-#define MCR	   (PORT + 4)
-#define LSR	   (PORT + 5)
-#define LCR_8N1	   0x03
+#define PORT       0x3f8
+#define DATA       (PORT + 0)
+#define IER        (PORT + 1)
+#define FCR        (PORT + 2)
+#define LCR        (PORT + 3)
+#define MCR        (PORT + 4)
+#define LSR        (PORT + 5)
+#define LCR_8N1    0x03
 #define LCR_DLAB   0x80
 #define LSR_EMPTY  0x20
 #define POLL_LIMIT 100000

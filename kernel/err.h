@@ -10,18 +10,18 @@
 
 #include "kernel/probe.h"
 
-#define EPERM	  1
-#define ENOENT	  2
-#define EAGAIN	  11
-#define ENOMEM	  12
-#define EFAULT	  14
-#define EBUSY	  16
-#define EEXIST	  17
-#define EINVAL	  22
+#define EPERM     1
+#define ENOENT    2
+#define EAGAIN    11
+#define ENOMEM    12
+#define EFAULT    14
+#define EBUSY     16
+#define EEXIST    17
+#define EINVAL    22
 #define EOVERFLOW 75
 
-#define err(e)                                                     \
-	({                                                         \
-		PROBE(error, (e), (uint64_t)__LINE__);             \
-		-(e);                                              \
+#define err(e)                                         \
+	({                                             \
+		PROBE(error, (e), (uint64_t)__LINE__); \
+		-(e);                                  \
 	})

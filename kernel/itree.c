@@ -12,7 +12,7 @@ struct itree_node;
 static void itree_augment(struct itree_node *node);
 
 #define RB_AUGMENT(node) itree_augment(node)
-#define __unused	 __attribute__((unused))
+#define __unused         __attribute__((unused))
 #include "kernel/itree.h"
 #include "kernel/panic.h"
 
@@ -70,8 +70,8 @@ void itree_remove(struct itree *tree, struct itree_node *node)
 }
 
 /* The first in the subtree of node that meets [start, last]. */
-static struct itree_node *subtree_first(struct itree_node *node,
-					uint64_t start, uint64_t last)
+static struct itree_node *subtree_first(struct itree_node *node, uint64_t start,
+					uint64_t last)
 {
 	while (node && node->max_last >= start) {
 		struct itree_node *l = RB_LEFT(node, link);

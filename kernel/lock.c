@@ -34,15 +34,14 @@ void lock_record(const void *lock, const char *name, enum lock_rank rank,
 	for (unsigned i = 0; i < t->n_held; i++) {
 		struct held_lock *h = &t->held[i];
 
-		if (h->rank < rank || (nested && h->rank == rank &&
-				       h->lock != lock))
+		if (h->rank < rank ||
+		    (nested && h->rank == rank && h->lock != lock))
 			continue;
-		panic("lock order: %s (rank %d) taken under %s (rank %d)",
-		      name, (int)rank, h->name, (int)h->rank);
+		panic("lock order: %s (rank %d) taken under %s (rank %d)", name,
+		      (int)rank, h->name, (int)h->rank);
 	}
 	assert(t->n_held < LOCKS_HELD);
-	t->held[t->n_held++] =
-		(struct held_lock){ lock, name, rank, spinning };
+	t->held[t->n_held++] = (struct held_lock){ lock, name, rank, spinning };
 }
 
 void lock_forget(const void *lock, const char *name)

@@ -20,17 +20,17 @@
 #include "kernel/list.h"
 
 enum lock_rank {
-	RANK_TEST = 1,	/* tests' own, outermost                           */
-	RANK_MM_LIST,	/* mm_list_lock   all address spaces (sleeping)    */
-	RANK_MM,	/* mm->lock       regions (sleeping)               */
-	RANK_RMAP,	/* family, object who maps which page (sleeping)   */
-	RANK_PT,	/* mm->pt_lock    entries                          */
-	RANK_POOL,	/* pool->lock     one kind of objects              */
-	RANK_KMAP,	/* kmap_lock      kernel tables, stack slots       */
-	RANK_PMM,	/* the free lists                                  */
-	RANK_WAIT,	/* wait queues                        (irq)        */
-	RANK_SCHED,	/* the run queue                      (irq)        */
-	RANK_CONSOLE,	/* serial line, last: anything may print (irq)     */
+	RANK_TEST = 1, /* tests' own, outermost                           */
+	RANK_MM_LIST,  /* mm_list_lock   all address spaces (sleeping)    */
+	RANK_MM,       /* mm->lock       regions (sleeping)               */
+	RANK_RMAP,     /* family, object who maps which page (sleeping)   */
+	RANK_PT,       /* mm->pt_lock    entries                          */
+	RANK_POOL,     /* pool->lock     one kind of objects              */
+	RANK_KMAP,     /* kmap_lock      kernel tables, stack slots       */
+	RANK_PMM,      /* the free lists                                  */
+	RANK_WAIT,     /* wait queues                        (irq)        */
+	RANK_SCHED,    /* the run queue                      (irq)        */
+	RANK_CONSOLE,  /* serial line, last: anything may print (irq)     */
 };
 
 /* ---- preemption -------------------------------------------------------- */
@@ -74,13 +74,16 @@ bool lock_recorded(const void *lock);
 
 /* A ticket lock: first come, first served. */
 struct spinlock {
-	_Atomic uint32_t next;	/* ticket to draw                           */
+	_Atomic uint32_t next;  /* ticket to draw                           */
 	_Atomic uint32_t owner; /* ticket being served                      */
 	enum lock_rank rank;
 	const char *name;
 };
 
-#define SPINLOCK_INIT(rank_, name_) { .rank = (rank_), .name = (name_) }
+#define SPINLOCK_INIT(rank_, name_)              \
+	{                                        \
+		.rank = (rank_), .name = (name_) \
+	}
 
 static inline void spin_init(struct spinlock *l, enum lock_rank rank,
 			     const char *name)
@@ -102,8 +105,7 @@ static inline void spin_take(struct spinlock *l, bool nested)
 
 static inline void spin_drop(struct spinlock *l)
 {
-	uint32_t owner =
-		atomic_load_explicit(&l->owner, memory_order_relaxed);
+	uint32_t owner = atomic_load_explicit(&l->owner, memory_order_relaxed);
 
 	if (CONFIG_CHECK)
 		lock_forget(l, l->name);
@@ -168,7 +170,7 @@ struct rw_waiter;
 
 struct rwsem {
 	_Atomic uint64_t state; /* readers, RW_WRITER, RW_WAITERS           */
-	struct spinlock wait;	/* RANK_WAIT: the queue                     */
+	struct spinlock wait;   /* RANK_WAIT: the queue                     */
 	TAILQ_HEAD(, rw_waiter) queue;
 	enum lock_rank rank;
 	const char *name;

@@ -61,9 +61,9 @@ static void print_cpu(const struct cpu *cpu, uint64_t rip, uint64_t rbp)
 {
 	const struct thread *t = cpu->current;
 
-	printk("cpu%u: thread %u %s, preempt_count %u, irq_depth %u\n",
-	       cpu->id, t ? t->id : 0, t ? t->name : "boot",
-	       cpu->preempt_count, cpu->irq_depth);
+	printk("cpu%u: thread %u %s, preempt_count %u, irq_depth %u\n", cpu->id,
+	       t ? t->id : 0, t ? t->name : "boot", cpu->preempt_count,
+	       cpu->irq_depth);
 	for (unsigned i = 0; t && i < t->n_held; i++)
 		printk("  holds %s (rank %d) at %p\n", t->held[i].name,
 		       (int)t->held[i].rank, (void *)t->held[i].lock);
@@ -75,8 +75,7 @@ static void print_registers(const struct trap_frame *f)
 	printk("%s, error %lx, cr2 %lx, cr3 %lx\n",
 	       trap_name((unsigned)f->vector), f->error, read_cr2(),
 	       read_cr3());
-	printk("rip %016lx rsp %016lx rflags %lx\n", f->rip, f->rsp,
-	       f->rflags);
+	printk("rip %016lx rsp %016lx rflags %lx\n", f->rip, f->rsp, f->rflags);
 	printk("rax %016lx rbx %016lx rcx %016lx rdx %016lx\n", f->rax, f->rbx,
 	       f->rcx, f->rdx);
 	printk("rsi %016lx rdi %016lx rbp %016lx r8  %016lx\n", f->rsi, f->rdi,
@@ -127,8 +126,7 @@ noreturn static void last_words(const char *cause, struct trap_frame *frame)
 	if (frame)
 		print_registers(frame);
 	print_cpu(this_cpu(), frame ? frame->rip : 0,
-		  frame ? frame->rbp
-			: (uint64_t)__builtin_frame_address(0));
+		  frame ? frame->rbp : (uint64_t)__builtin_frame_address(0));
 	for (unsigned i = 0; i < cpu_count(); i++)
 		if (i != cpu_id() && cpus[i].stopped)
 			print_cpu(&cpus[i], cpus[i].stop_frame->rip,

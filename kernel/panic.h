@@ -17,11 +17,11 @@ struct trap_frame;
 noreturn void panic(const char *fmt, ...) printf_like(1, 2);
 
 /* Stays on in every configuration. */
-#define assert(cond)                                                      \
-	do {                                                              \
-		if (unlikely(!(cond)))                                    \
+#define assert(cond)                                                       \
+	do {                                                               \
+		if (unlikely(!(cond)))                                     \
 			panic("%s:%d: %s: assertion failed: %s", __FILE__, \
-			      __LINE__, __func__, #cond);                 \
+			      __LINE__, __func__, #cond);                  \
 	} while (0)
 
 /* Install the handler of traps that nobody serves.  Boot CPU, once. */

@@ -18,8 +18,7 @@ struct spec {
 	int width, precision;
 };
 
-static struct spinlock console_lock =
-	SPINLOCK_INIT(RANK_CONSOLE, "console");
+static struct spinlock console_lock = SPINLOCK_INIT(RANK_CONSOLE, "console");
 static void (*console_sink)(const char *text, size_t len);
 static bool lock_broken;
 
@@ -41,8 +40,8 @@ static void out_text(struct out *o, const struct spec *s, const char *text,
 		out_char(o, ' ');
 }
 
-static void out_number(struct out *o, struct spec *s, uint64_t v,
-		       unsigned base, bool minus)
+static void out_number(struct out *o, struct spec *s, uint64_t v, unsigned base,
+		       bool minus)
 {
 	const char *digits = s->upper ? "0123456789ABCDEF" : "0123456789abcdef";
 	char text[24];
@@ -65,6 +64,30 @@ static void out_number(struct out *o, struct spec *s, uint64_t v,
 	out_text(o, s, text + at, (int)sizeof(text) - at);
 }
 
+/* Flags, width, precision, length; returns the format at the conversion. */
+static const char *parse_spec(struct spec *s, const char *f, va_list *args)
+{
+	for (;; f++) {
+		if (*f == '-')
+			s->left = true;
+		else if (*f == '0')
+			s->zero = true;
+		else if (*f == '#')
+			s->alt = true;
+		else
+			break;
+	}
+	for (; *f >= '0' && *f <= '9'; f++)
+		s->width = s->width * 10 + *f - '0';
+	if (*f == '.' && *++f == '*') {
+		s->precision = va_arg(*args, int);
+		f++;
+	}
+	for (; *f == 'l' || *f == 'z'; f++)
+		s->wide = true;
+	return f;
+}
+
 /* One conversion; returns the format behind it. */
 static const char *out_spec(struct out *o, const char *f, va_list *args)
 {
@@ -73,25 +96,7 @@ static const char *out_spec(struct out *o, const char *f, va_list *args)
 	int64_t v;
 	char c;
 
-	for (;; f++) {
-		if (*f == '-')
-			s.left = true;
-		else if (*f == '0')
-			s.zero = true;
-		else if (*f == '#')
-			s.alt = true;
-		else
-			break;
-	}
-	for (; *f >= '0' && *f <= '9'; f++)
-		s.width = s.width * 10 + *f - '0';
-	if (*f == '.' && *++f == '*') {
-		s.precision = va_arg(*args, int);
-		f++;
-	}
-	for (; *f == 'l' || *f == 'z'; f++)
-		s.wide = true;
-
+	f = parse_spec(&s, f, args);
 	switch (c = *f) {
 	case 'd':
 	case 'i':

@@ -32,8 +32,9 @@ void probe_record(const struct probe_point *point, uint64_t a, uint64_t b)
 	struct ring *r = &rings[cpu_id()];
 	struct probe_hit *h = &r->hits[r->next % RING];
 
-	*h = (struct probe_hit){ rdtsc(), point, a, b, t ? t->id : 0,
-				 cpu_id() };
+	*h =
+		(struct probe_hit){ rdtsc(), point,         a,
+				    b,       t ? t->id : 0, cpu_id() };
 	r->next++;
 	irq_restore(flags);
 	if (unlikely(hook))

@@ -30,10 +30,10 @@ static TAILQ_HEAD(, thread) sleepers = TAILQ_HEAD_INITIALIZER(sleepers);
 
 static struct thread threads[THREADS_MAX];
 static struct thread idle[MAX_CPUS];
-static struct mm *loaded[MAX_CPUS]; /* by each CPU for itself           */
+static struct mm *loaded[MAX_CPUS];      /* by each CPU for itself           */
 static struct thread *leaving[MAX_CPUS]; /* (S) whose stack was left     */
-static uint64_t idle_cpus;	    /* (S) run their idle thread        */
-static unsigned threads_used;	    /* (S)                              */
+static uint64_t idle_cpus;               /* (S) run their idle thread        */
+static unsigned threads_used;            /* (S)                              */
 
 /* Registered once at boot. */
 static void *(*stack_alloc)(void);
@@ -92,7 +92,7 @@ static struct thread *dequeue(unsigned cpu)
 {
 	struct thread *t;
 
-	TAILQ_FOREACH(t, &ready, link)
+	TAILQ_FOREACH (t, &ready, link)
 		if (t->affinity & BIT(cpu))
 			break;
 	if (!t)
@@ -280,7 +280,7 @@ static void tick(struct trap_frame *frame)
 	(void)frame;
 	lapic_eoi();
 	flags = sched_enter();
-	TAILQ_FOREACH_SAFE(t, &sleepers, link, next)
+	TAILQ_FOREACH_SAFE (t, &sleepers, link, next)
 		if (t->wake_at <= now)
 			make_ready(t);
 	if (!TAILQ_EMPTY(&ready))
@@ -367,8 +367,7 @@ struct thread *thread_create_on(uint64_t cpus_mask, const char *name,
 	return t;
 }
 
-struct thread *thread_create(const char *name, void (*fn)(void *arg),
-			     void *arg)
+struct thread *thread_create(const char *name, void (*fn)(void *arg), void *arg)
 {
 	return thread_create_on(~UINT64_C(0), name, fn, arg);
 }

@@ -14,7 +14,7 @@
 struct mm;
 
 #define THREADS_MAX 128
-#define TICK_HZ	    250
+#define TICK_HZ     250
 
 enum thread_state {
 	THREAD_FREE,
@@ -25,25 +25,25 @@ enum thread_state {
 
 /* Key: (S) the run queue's lock  (T) the thread itself  (I) immutable */
 struct thread {
-	void *sp;		/* (S) while it does not run                */
-	void *stack;		/* (I) lowest byte                          */
-	const char *name;	/* (I)                                      */
-	uint32_t id;		/* (I)                                      */
-	enum thread_state state; /* (S), and (T) to READY -> BLOCKED         */
-	bool on_cpu, queued;	/* (S)                                      */
-	uint64_t affinity;	/* (S) bit i: may run on CPU i              */
-	uint64_t wake_at;	/* (S) nanoseconds; 0: does not sleep       */
+	void *sp;                 /* (S) while it does not run                */
+	void *stack;              /* (I) lowest byte                          */
+	const char *name;         /* (I)                                      */
+	uint32_t id;              /* (I)                                      */
+	enum thread_state state;  /* (S), and (T) to READY -> BLOCKED         */
+	bool on_cpu, queued;      /* (S)                                      */
+	uint64_t affinity;        /* (S) bit i: may run on CPU i              */
+	uint64_t wake_at;         /* (S) nanoseconds; 0: does not sleep       */
 	TAILQ_ENTRY(thread) link; /* (S) run queue or sleepers               */
-	void (*fn)(void *arg);	/* (I)                                      */
-	void *arg;		/* (I)                                      */
-	struct mm *mm;		/* (T) bound address space                  */
-	struct thread *joiner;	/* (S) who waits for the end                */
-	uint32_t inject;	/* (T) allocations until one fails; 0: off  */
-	bool injected;		/* (T)                                      */
-	char *catch;		/* (T) a panic only ends this thread        */
-	size_t catch_len;	/* (I)                                      */
-	bool caught;		/* (T)                                      */
-	unsigned n_held;	/* (T)                                      */
+	void (*fn)(void *arg);    /* (I)                                      */
+	void *arg;                /* (I)                                      */
+	struct mm *mm;            /* (T) bound address space                  */
+	struct thread *joiner;    /* (S) who waits for the end                */
+	uint32_t inject;          /* (T) allocations until one fails; 0: off  */
+	bool injected;            /* (T)                                      */
+	char *catch;              /* (T) a panic only ends this thread        */
+	size_t catch_len;         /* (I)                                      */
+	bool caught;              /* (T)                                      */
+	unsigned n_held;          /* (T)                                      */
 	struct held_lock held[LOCKS_HELD]; /* (T) checking build             */
 };
 

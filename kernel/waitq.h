@@ -31,16 +31,16 @@ void wake_one(struct waitq *q);
 void wake_all(struct waitq *q);
 
 /* The condition is evaluated after queueing: a wake-up cannot be missed. */
-#define wait_event(q, cond)                        \
-	do {                                       \
-		struct waiter w_;                  \
-		might_sleep();                     \
-		for (;;) {                         \
-			waitq_prepare(q, &w_);     \
-			if (cond)                  \
-				break;             \
-			thread_block();            \
-			waitq_finish(q, &w_);      \
-		}                                  \
-		waitq_finish(q, &w_);              \
+#define wait_event(q, cond)                    \
+	do {                                   \
+		struct waiter w_;              \
+		might_sleep();                 \
+		for (;;) {                     \
+			waitq_prepare(q, &w_); \
+			if (cond)              \
+				break;         \
+			thread_block();        \
+			waitq_finish(q, &w_);  \
+		}                              \
+		waitq_finish(q, &w_);          \
 	} while (0)

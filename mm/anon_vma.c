@@ -81,8 +81,7 @@ static void chains_free(struct region *region)
 {
 	struct anon_vma_chain *chain, *next;
 
-	LIST_FOREACH_SAFE(chain, &region->chains, same_region, next)
-	{
+	LIST_FOREACH_SAFE (chain, &region->chains, same_region, next) {
 		struct anon_vma *av = chain->anon_vma;
 
 		LIST_REMOVE(chain, same_region);
@@ -105,8 +104,7 @@ static int chains_copy(struct region *dst, struct region *src)
 {
 	struct anon_vma_chain *chain;
 
-	LIST_FOREACH(chain, &src->chains, same_region)
-	{
+	LIST_FOREACH (chain, &src->chains, same_region) {
 		if (chain_add(dst, chain->anon_vma))
 			continue;
 		chains_free(dst);
@@ -156,7 +154,7 @@ static struct anon_vma *anon_vma_reusable(struct region *region)
 {
 	struct anon_vma_chain *chain;
 
-	LIST_FOREACH(chain, &region->chains, same_region)
+	LIST_FOREACH (chain, &region->chains, same_region)
 		if (chain->anon_vma->children < 2 &&
 		    chain->anon_vma->regions == 0)
 			return chain->anon_vma;
@@ -214,8 +212,7 @@ void anon_vma_unlink(struct region *region)
 	rw_write_lock(&root->lock);
 	rmap_remove(region);
 	region->anon_vma->regions--;
-	LIST_FOREACH(chain, &region->chains, same_region)
-	{
+	LIST_FOREACH (chain, &region->chains, same_region) {
 		struct anon_vma *av = chain->anon_vma;
 
 		if (itree_empty(&av->chains) && av->parent)
@@ -230,7 +227,7 @@ static bool is_member(const struct region *region, const struct anon_vma *av)
 {
 	struct anon_vma_chain *chain;
 
-	LIST_FOREACH(chain, &region->chains, same_region)
+	LIST_FOREACH (chain, &region->chains, same_region)
 		if (chain->anon_vma == av)
 			return true;
 	return false;
@@ -243,13 +240,12 @@ bool anon_vma_same(const struct region *a, const struct region *b)
 
 	if (a->anon_vma != b->anon_vma)
 		return false;
-	LIST_FOREACH(chain, &a->chains, same_region)
-	{
+	LIST_FOREACH (chain, &a->chains, same_region) {
 		if (!is_member(b, chain->anon_vma))
 			return false;
 		balance++;
 	}
-	LIST_FOREACH(chain, &b->chains, same_region)
+	LIST_FOREACH (chain, &b->chains, same_region)
 		balance--;
 	return balance == 0;
 }

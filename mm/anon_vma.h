@@ -36,19 +36,19 @@ struct region;
 
 /* Key: (R) root->lock, to write   (M) the region's mm->lock, to write */
 struct anon_vma {
-	struct anon_vma *root;	 /* (I) whose lock the family takes         */
+	struct anon_vma *root;   /* (I) whose lock the family takes         */
 	struct anon_vma *parent; /* (I) holds a reference; NULL for a root  */
-	struct rwsem lock;	 /* used in the root only                   */
-	struct itree chains;	 /* (R) by page number, first and last      */
-	_Atomic uint32_t refs;	 /* pages, chains and children              */
-	unsigned children;	 /* (R) forks below, plus 1 in the root     */
-	unsigned regions;	 /* (R) regions whose new pages come here   */
+	struct rwsem lock;       /* used in the root only                   */
+	struct itree chains;     /* (R) by page number, first and last      */
+	_Atomic uint32_t refs;   /* pages, chains and children              */
+	unsigned children;       /* (R) forks below, plus 1 in the root     */
+	unsigned regions;        /* (R) regions whose new pages come here   */
 };
 
 /* A region's membership in one anon_vma. */
 struct anon_vma_chain {
-	struct itree_node node;	   /* (R) in anon_vma->chains               */
-	struct region *region;	   /* (I)                                   */
+	struct itree_node node;    /* (R) in anon_vma->chains               */
+	struct region *region;     /* (I)                                   */
 	struct anon_vma *anon_vma; /* (I) holds a reference                 */
 	LIST_ENTRY(anon_vma_chain) same_region; /* (M) region->chains       */
 };

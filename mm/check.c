@@ -15,17 +15,17 @@
 struct census {
 	const char *wrong;
 	uint64_t mapped, parked; /* entries in all tables                   */
-	uint64_t maps, extra;	 /* page_maps(), references beyond them     */
+	uint64_t maps, extra;    /* page_maps(), references beyond them     */
 };
 
 static char words[160];
 
-#define WRONG(c, ...)                                             \
-	do {                                                      \
-		if (!(c)->wrong) {                                \
+#define WRONG(c, ...)                                                \
+	do {                                                         \
+		if (!(c)->wrong) {                                   \
 			snprintk(words, sizeof(words), __VA_ARGS__); \
-			(c)->wrong = words;                       \
-		}                                                 \
+			(c)->wrong = words;                          \
+		}                                                    \
 	} while (0)
 
 static void check_entry(struct census *c, struct mm *mm, va_t va, uint64_t e)
@@ -99,8 +99,8 @@ static void check_page(struct census *c, struct page *page)
 
 	if (kind != PAGE_ANON && kind != PAGE_OBJECT) {
 		if (maps)
-			WRONG(c, "%s frame %lx is mapped",
-			      page_kind_name(kind), pfn_of(page));
+			WRONG(c, "%s frame %lx is mapped", page_kind_name(kind),
+			      pfn_of(page));
 		return;
 	}
 	if (refs < known)

@@ -34,7 +34,7 @@ enum want {
 struct fault {
 	struct mm *mm;
 	struct region *region;
-	va_t va;	/* of the page */
+	va_t va; /* of the page */
 	enum want want;
 	uint64_t *slot;
 	uint64_t entry; /* what was at slot when we looked */
@@ -162,8 +162,8 @@ static int fault_mapped(struct fault *f)
 {
 	struct page *page = entry_page(f->entry);
 
-	if (f->want == WANT_READ || (f->want == WANT_WRITE &&
-				     (f->entry & PTE_W))) {
+	if (f->want == WANT_READ ||
+	    (f->want == WANT_WRITE && (f->entry & PTE_W))) {
 		/* Somebody was faster, or the CPU's translation was stale. */
 		pte_or(f->slot, fault_bits(f));
 		spin_unlock(&f->mm->pt_lock);
@@ -242,8 +242,7 @@ static int fault_locked(struct mm *mm, va_t va, enum prot access,
 	int ret;
 
 	f.region = region_find(mm, va);
-	if (!f.region || (f.region->prot & access) != access ||
-	    !f.region->prot)
+	if (!f.region || (f.region->prot & access) != access || !f.region->prot)
 		return err(EFAULT);
 	do {
 		ret = fault_page(&f);

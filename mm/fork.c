@@ -27,7 +27,7 @@
 struct fork {
 	struct mm *parent, *child;
 	struct region *twin; /* the child's, of the region being copied      */
-	bool flush;	     /* an entry of the parent has lost W            */
+	bool flush;          /* an entry of the parent has lost W            */
 };
 
 /* The child's own copy of a pinned page.  0 for -ENOMEM. */
@@ -144,8 +144,7 @@ int mm_fork(struct mm *parent, struct mm **child)
 	if (!f.child)
 		return err(ENOMEM);
 	rw_write_lock(&parent->lock);
-	for_each_region(r, parent, USER_START, USER_END)
-	{
+	for_each_region (r, parent, USER_START, USER_END) {
 		ret = fork_region(&f, r);
 		if (ret)
 			break;

@@ -23,10 +23,10 @@
 
 struct gather {
 	struct mm *mm;
-	va_t start, end;	/* span of cleared entries; empty if end == 0 */
-	unsigned count;		/* used slots of pages[]                    */
+	va_t start, end; /* span of cleared entries; empty if end == 0 */
+	unsigned count;  /* used slots of pages[]                    */
 	struct page *pages[GATHER_PAGES];
-	struct page *tables;	/* unhooked table pages, linked by mapping  */
+	struct page *tables; /* unhooked table pages, linked by mapping  */
 };
 
 /*

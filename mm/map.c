@@ -102,8 +102,8 @@ static int map_place(struct mm *mm, va_t *va, uint64_t len, unsigned flags)
 	return unmap_locked(mm, *va, *va + len);
 }
 
-int mm_map(struct mm *mm, va_t va, uint64_t len, enum prot prot,
-	   unsigned flags, struct object *object, uint64_t pgoff, va_t *where)
+int mm_map(struct mm *mm, va_t va, uint64_t len, enum prot prot, unsigned flags,
+	   struct object *object, uint64_t pgoff, va_t *where)
 {
 	uint64_t pages = len >> PAGE_SHIFT;
 	int ret;
@@ -134,8 +134,7 @@ int mm_discard(struct mm *mm, va_t start, va_t end)
 		return err(EINVAL);
 	gather_init(&gather, mm);
 	rw_read_lock(&mm->lock);
-	for_each_region(r, mm, start, end)
-	{
+	for_each_region (r, mm, start, end) {
 		va_t from = r->start > start ? r->start : start;
 		va_t to = r->end < end ? r->end : end;
 

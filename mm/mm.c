@@ -95,7 +95,7 @@ static void mm_teardown(struct mm *mm)
 
 	assert(atomic_load(&mm->cpus) == 0);
 	rw_write_lock(&mm->lock);
-	for_each_region(r, mm, USER_START, USER_END)
+	for_each_region (r, mm, USER_START, USER_END)
 		zap_range(mm, r->start, r->end);
 	while ((r = region_first(mm, USER_START, USER_END)))
 		region_remove(r);
@@ -125,7 +125,7 @@ void mm_for_each(void (*fn)(struct mm *mm, void *arg), void *arg)
 	struct mm *mm;
 
 	rw_read_lock(&mm_list_lock);
-	LIST_FOREACH(mm, &mm_list, link)
+	LIST_FOREACH (mm, &mm_list, link)
 		fn(mm, arg);
 	rw_read_unlock(&mm_list_lock);
 }

@@ -40,33 +40,33 @@ struct page;
  *               (I) immutable after creation      (A) atomic
  */
 struct mm {
-	struct rwsem lock;	  /* RANK_MM: the regions; faults read      */
-	struct spinlock pt_lock;  /* RANK_PT: every entry of the table      */
-	struct pt pt;		  /* (P) the CPU's page table               */
-	struct itree regions;	  /* (M) keyed by first and last byte       */
-	struct region *last;	  /* (A) where the last lookup ended; a hint */
-	_Atomic uint64_t cpus;	  /* (A) CPUs that have this table loaded   */
-	_Atomic uint32_t users;	  /* (A) 0: the address space is torn down  */
-	unsigned id;		  /* (I) for traces                         */
-	uint64_t mapped;	  /* (P) entries that count in page_maps()  */
-	LIST_ENTRY(mm) link;	  /* mm_list_lock: all that exist           */
+	struct rwsem lock;       /* RANK_MM: the regions; faults read      */
+	struct spinlock pt_lock; /* RANK_PT: every entry of the table      */
+	struct pt pt;            /* (P) the CPU's page table               */
+	struct itree regions;    /* (M) keyed by first and last byte       */
+	struct region *last;     /* (A) where the last lookup ended; a hint */
+	_Atomic uint64_t cpus;   /* (A) CPUs that have this table loaded   */
+	_Atomic uint32_t users;  /* (A) 0: the address space is torn down  */
+	unsigned id;             /* (I) for traces                         */
+	uint64_t mapped;         /* (P) entries that count in page_maps()  */
+	LIST_ENTRY(mm) link;     /* mm_list_lock: all that exist           */
 };
 
 struct region {
-	struct itree_node node;	   /* (M) in mm->regions                    */
-	va_t start, end;	   /* (M)(R) half-open                      */
-	uint64_t pgoff;		   /* (M)(R) page number of start: in the
+	struct itree_node node;    /* (M) in mm->regions                    */
+	va_t start, end;           /* (M)(R) half-open                      */
+	uint64_t pgoff;            /* (M)(R) page number of start: in the
 				    * object, or of where it was created    */
-	struct mm *mm;		   /* (I)                                   */
-	enum prot prot;		   /* (M) what a CPU may do                 */
-	unsigned flags;		   /* (M) MAP_LOCKED                        */
-	struct object *object;	   /* (I) shared memory; NULL: private      */
+	struct mm *mm;             /* (I)                                   */
+	enum prot prot;            /* (M) what a CPU may do                 */
+	unsigned flags;            /* (M) MAP_LOCKED                        */
+	struct object *object;     /* (I) shared memory; NULL: private      */
 	struct itree_node share;   /* (R) in object->regions                */
 	struct anon_vma *anon_vma; /* (M) where new private pages belong    */
 	LIST_HEAD(, anon_vma_chain) chains; /* (M) every family it is in    */
 };
 
-#define for_each_region(r, mm, from, to) \
+#define for_each_region(r, mm, from, to)            \
 	for ((r) = region_first(mm, from, to); (r); \
 	     (r) = region_next(r, from, to))
 

@@ -20,11 +20,11 @@ struct page;
 
 /* Key: (R) lock, to write   (A) atomic   (I) immutable */
 struct object {
-	struct rwsem lock;	/* RANK_RMAP                                */
-	struct itree regions;	/* (R) by page number: who maps what        */
-	uint64_t pages;		/* (I) length                               */
+	struct rwsem lock;      /* RANK_RMAP                                */
+	struct itree regions;   /* (R) by page number: who maps what        */
+	uint64_t pages;         /* (I) length                               */
 	_Atomic uint32_t users; /* (A) creators and regions                 */
-	_Atomic uint32_t refs;	/* (A) all users together, and each page    */
+	_Atomic uint32_t refs;  /* (A) all users together, and each page    */
 	struct page *directory; /* (I) frame of 512 leaf frame addresses    */
 };
 

@@ -12,7 +12,8 @@
 #include "mm/mm.h"
 
 #define PIN_WRITE BIT(0) /* the owner will write                           */
-#define PIN_FORCE BIT(1) /* ... even where the region is read-only: a
+#define PIN_FORCE \
+	BIT(1) /* ... even where the region is read-only: a
 			  * debugger.  It gets a copy, never a shared page */
 
 /*

@@ -66,8 +66,7 @@ int mm_protect(struct mm *mm, va_t start, va_t end, enum prot prot)
 	if (!ret)
 		ret = region_cut(mm, start, end);
 	if (!ret) {
-		for_each_region(r, mm, start, end)
-		{
+		for_each_region (r, mm, start, end) {
 			r->prot = prot;
 			protect_region(r, prot);
 		}

@@ -214,8 +214,7 @@ bool region_covers(struct mm *mm, va_t start, va_t end)
 	struct region *r;
 	va_t at = start;
 
-	for_each_region(r, mm, start, end)
-	{
+	for_each_region (r, mm, start, end) {
 		if (r->start > at)
 			return false;
 		at = r->end;
@@ -228,8 +227,7 @@ va_t region_gap(struct mm *mm, uint64_t len)
 	struct region *r;
 	va_t at = USER_START;
 
-	for_each_region(r, mm, USER_START, USER_END)
-	{
+	for_each_region (r, mm, USER_START, USER_END) {
 		if (r->start - at >= len)
 			return at;
 		at = r->end;

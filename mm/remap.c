@@ -104,8 +104,7 @@ static int move_region(struct region *r, va_t to, uint64_t new_len)
 
 static bool object_has(const struct region *r, uint64_t len)
 {
-	return !r->object ||
-	       r->object->pages - r->pgoff >= len >> PAGE_SHIFT;
+	return !r->object || r->object->pages - r->pgoff >= len >> PAGE_SHIFT;
 }
 
 /* Where it goes: in place (*to stays 0), a gap, or where the caller says. */

@@ -46,8 +46,7 @@ void rmap_insert(struct region *region)
 		itree_insert(&region->object->regions, &region->share);
 		return;
 	}
-	LIST_FOREACH(chain, &region->chains, same_region)
-	{
+	LIST_FOREACH (chain, &region->chains, same_region) {
 		chain->node.start = first;
 		chain->node.last = last;
 		itree_insert(&chain->anon_vma->chains, &chain->node);
@@ -63,7 +62,7 @@ void rmap_remove(struct region *region)
 		itree_remove(&region->object->regions, &region->share);
 		return;
 	}
-	LIST_FOREACH(chain, &region->chains, same_region)
+	LIST_FOREACH (chain, &region->chains, same_region)
 		itree_remove(&chain->anon_vma->chains, &chain->node);
 }
 
@@ -97,8 +96,7 @@ static void walk_anon(struct page *page, rmap_visit *visit, void *arg)
 	struct itree_node *node;
 
 	rw_read_lock(&av->root->lock);
-	itree_for_each(node, &av->chains, page->index, page->index)
-	{
+	itree_for_each (node, &av->chains, page->index, page->index) {
 		struct anon_vma_chain *chain =
 			container_of(node, struct anon_vma_chain, node);
 		struct region *region = chain->region;
@@ -115,8 +113,7 @@ static void walk_object(struct page *page, rmap_visit *visit, void *arg)
 	struct itree_node *node;
 
 	rw_read_lock(&object->lock);
-	itree_for_each(node, &object->regions, page->index, page->index)
-	{
+	itree_for_each (node, &object->regions, page->index, page->index) {
 		struct region *region =
 			container_of(node, struct region, share);
 

@@ -17,11 +17,11 @@ struct bench {
 	void (*fn)(void);
 };
 
-#define BENCH(name_, what_)                                         \
-	static void bench_##name_(void);                            \
-	static const struct bench b_##name_ = { #name_, what_,      \
-						bench_##name_ };    \
-	static const struct bench *const at_b_##name_               \
+#define BENCH(name_, what_)                                              \
+	static void bench_##name_(void);                                 \
+	static const struct bench b_##name_ = { #name_, what_,           \
+						bench_##name_ };         \
+	static const struct bench *const at_b_##name_                    \
 		__attribute__((section("vv_bench"), used)) = &b_##name_; \
 	static void bench_##name_(void)
 

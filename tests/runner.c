@@ -96,8 +96,7 @@ static void panic_report(const char *cause)
 {
 	const struct test *t = running;
 
-	ktap_abort(t ? t->name : NULL, timed_out ? "TIMEOUT" : "ERROR",
-		   cause);
+	ktap_abort(t ? t->name : NULL, timed_out ? "TIMEOUT" : "ERROR", cause);
 	printk("# replay: make run T=%s.%s SEED=%lu SMP=%u\n",
 	       t ? t->suite : "", t ? t->name : "", run_seed, cpu_count());
 }

@@ -12,8 +12,8 @@ extern const struct test *const __start_vv_tests[];
 extern const struct test *const __stop_vv_tests[];
 
 static const char *const words[] = {
-	"test=",    "seed=", "repeat=", "timeout=", "bench=", "list", "bench",
-	"shuffle", "quick", "lie=",	"fail=",
+	"test=", "seed=",   "repeat=", "timeout=", "bench=", "list",
+	"bench", "shuffle", "quick",   "lie=",     "fail=",
 };
 
 static void full_name(const struct test *t, char *buf, size_t len)
@@ -103,8 +103,7 @@ static bool chosen(const char *globs, const char *name)
 	return yes;
 }
 
-static void add_suite(struct selection *s, const char *globs,
-		      const char *suite)
+static void add_suite(struct selection *s, const char *globs, const char *suite)
 {
 	char name[WORD_MAX];
 

@@ -22,22 +22,22 @@
 struct test {
 	const char *suite, *name, *claim, *file;
 	void (*fn)(void);
-	unsigned cpus;	/* needs that many; fewer: SKIP                     */
+	unsigned cpus;  /* needs that many; fewer: SKIP                     */
 	unsigned limit; /* seconds of the machine's time; 0: TEST_LIMIT     */
 };
 
 #define TEST_LIMIT 60
 
 /* The linker collects pointers to all tests in one array. */
-#define TEST_FULL(suite_, name_, claim_, cpus_, limit_)                     \
-	static void suite_##_##name_(void);                                 \
-	static const struct test test_##suite_##_##name_ = {                \
-		#suite_,	   #name_, claim_, __FILE__,                \
-		suite_##_##name_, cpus_,  limit_                            \
-	};                                                                  \
-	static const struct test *const at_##suite_##_##name_               \
-		__attribute__((section("vv_tests"), used)) =                \
-			&test_##suite_##_##name_;                           \
+#define TEST_FULL(suite_, name_, claim_, cpus_, limit_)       \
+	static void suite_##_##name_(void);                   \
+	static const struct test test_##suite_##_##name_ = {  \
+		#suite_,          #name_, claim_, __FILE__,   \
+		suite_##_##name_, cpus_,  limit_              \
+	};                                                    \
+	static const struct test *const at_##suite_##_##name_ \
+		__attribute__((section("vv_tests"), used)) =  \
+			&test_##suite_##_##name_;             \
 	static void suite_##_##name_(void)
 
 #define TEST(suite, name, claim) TEST_FULL(suite, name, claim, 1, 0)
@@ -51,20 +51,20 @@ struct test {
 			test_fail(__FILE__, __LINE__, "%s", #cond); \
 	} while (0)
 
-#define EXPECT_EQ(a, b)                                                   \
-	do {                                                              \
-		uint64_t a_ = (uint64_t)(a), b_ = (uint64_t)(b);          \
-		if (a_ != b_)                                             \
-			test_fail(__FILE__, __LINE__,                     \
-				  "%s == %s: got %#lx, want %#lx", #a, #b, \
-				  a_, b_);                                \
+#define EXPECT_EQ(a, b)                                                        \
+	do {                                                                   \
+		uint64_t a_ = (uint64_t)(a), b_ = (uint64_t)(b);               \
+		if (a_ != b_)                                                  \
+			test_fail(__FILE__, __LINE__,                          \
+				  "%s == %s: got %#lx, want %#lx", #a, #b, a_, \
+				  b_);                                         \
 	} while (0)
 
 /* An oracle that answers NULL or what is wrong in words. */
-#define EXPECT_STR_NULL(words)                                             \
-	do {                                                               \
-		const char *w_ = (words);                                  \
-		if (w_)                                                    \
+#define EXPECT_STR_NULL(words)                                               \
+	do {                                                                 \
+		const char *w_ = (words);                                    \
+		if (w_)                                                      \
 			test_fail(__FILE__, __LINE__, "%s: %s", #words, w_); \
 	} while (0)
 
