@@ -19,7 +19,8 @@ struct ring {
 	uint64_t next; /* hits ever; this CPU only */
 };
 
-extern struct probe_point __start_vv_probes[], __stop_vv_probes[];
+extern struct probe_point *const __start_vv_probes[];
+extern struct probe_point *const __stop_vv_probes[];
 
 static struct ring rings[MAX_CPUS];
 bool probe_on = CONFIG_CHECK;
@@ -45,12 +46,12 @@ unsigned probe_hook(const char *name, probe_fn *fn, void *arg)
 {
 	unsigned n = 0;
 
-	for (struct probe_point *p = __start_vv_probes; p < __stop_vv_probes;
-	     p++) {
-		if (strcmp(p->name, name) != 0)
+	for (struct probe_point *const *at = __start_vv_probes;
+	     at < __stop_vv_probes; at++) {
+		if (strcmp((*at)->name, name) != 0)
 			continue;
-		p->arg = arg;
-		WRITE_ONCE(p->hook, fn);
+		(*at)->arg = arg;
+		WRITE_ONCE((*at)->hook, fn);
 		n++;
 	}
 	return n;

@@ -40,10 +40,10 @@ void probe_record(const struct probe_point *point, uint64_t a, uint64_t b);
 
 #define PROBE(name_, a_, b_)                                                   \
 	do {                                                                   \
-		static struct probe_point point_                               \
-			__attribute__((section("vv_probes"), used)) = {        \
-				#name_, __FILE__, __LINE__, NULL, NULL         \
-			};                                                     \
+		static struct probe_point point_ = { #name_, __FILE__,         \
+						     __LINE__, NULL, NULL };   \
+		static struct probe_point *const at_point_                     \
+			__attribute__((section("vv_probes"), used)) = &point_; \
 		if (unlikely(READ_ONCE(probe_on)))                             \
 			probe_record(&point_, (uint64_t)(a_), (uint64_t)(b_)); \
 	} while (0)

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scn_cow.c - fork, copy-on-write, reuse: semantics C26, C27, C29, C30, H31
+ */
+#include "arch/cpu.h"
+#include "kernel/err.h"
+#include "kernel/probe.h"
+#include "mm/entry.h"
+#include "tests/world.h"
+
+TEST(cow, both_sides_keep_their_own,
+     "after a fork neither side sees what the other writes")
+{
+	struct mm *parent = world(2), *child;
+
+	wr(parent, P(0), 'A');
+	wr(parent, P(1), 'B');
+	child = fork_of(parent);
+	EXPECT_EQ(rd(child, P(0)), 'A');
+	wr(parent, P(0), 'P');
+	wr(child, P(1), 'C');
+	EXPECT_EQ(rd(child, P(0)), 'A');
+	EXPECT_EQ(rd(parent, P(1)), 'B');
+	EXPECT_EQ(rd(parent, P(0)), 'P');
+	EXPECT_EQ(rd(child, P(1)), 'C');
+	mm_put(parent);
+	EXPECT_EQ(rd(child, P(0)), 'A');
+	mm_put(child);
+}
+
+TEST(cow, fork_shares_frames, "a fork copies no page")
+{
+	struct mm *parent = world(8), *child;
+	struct page *a, *b;
+
+	for (unsigned i = 0; i < 8; i++)
+		wr(parent, P(i), i);
+	child = fork_of(parent);
+	for (unsigned i = 0; i < 8; i++) {
+		a = page_at(parent, P(i));
+		b = page_at(child, P(i));
+		EXPECT(a && a == b);
+		EXPECT_EQ(page_maps(a), 2);
+		page_put(a);
+		page_put(b);
+	}
+	mm_put(child);
+	mm_put(parent);
+}
+
+TEST(cow, last_owner_reuses, "the last owner writes in place (C30)")
+{
+	struct mm *parent = world(1), *child;
+	struct page *before, *after;
+
+	wr(parent, VA, 1);
+	child = fork_of(parent);
+	before = page_at(parent, VA);
+	page_put(before);
+	mm_put(child);
+	EXPECT_EQ(wr(parent, VA, 2), 0);
+	after = page_at(parent, VA);
+	EXPECT(before == after);
+	EXPECT(page_exclusive(after));
+	page_put(after);
+	mm_put(parent);
+}
+
+TEST(cow, extra_reference_forces_copy,
+     "a page that somebody else refers to is not reused (H31)")
+{
+	struct mm *parent = world(1), *child;
+	struct page *held, *after;
+
+	wr(parent, VA, 1);
+	child = fork_of(parent);
+	held = page_at(parent, VA);
+	mm_put(child);
+	EXPECT_EQ(page_maps(held), 1);
+	wr(parent, VA, 2);
+	after = page_at(parent, VA);
+	EXPECT(held != after);
+	EXPECT_EQ(*(uint64_t *)page_va(held), 1);
+	page_put(after);
+	page_put(held);
+	mm_put(parent);
+}
+
+TEST(cow, read_pin_does_not_leak,
+     "a child that pins for reading never sees the parent's later secret (C26)")
+{
+	struct mm *parent = world(1), *child;
+	struct page *pinned;
+
+	wr(parent, VA, 'o');
+	child = fork_of(parent);
+	REQUIRE(pin_pages(child, VA, 1, 0, &pinned) == 0);
+	REQUIRE(mm_unmap(child, VA, P(1)) == 0);
+	wr(parent, VA, 's');
+	EXPECT_EQ(*(uint64_t *)page_va(pinned), 'o');
+	unpin_pages(&pinned, 1);
+	mm_put(child);
+	mm_put(parent);
+}
+
+TEST(cow, pinned_page_is_copied_by_fork,
+     "fork copies a pinned page for the child; the owner keeps its own (B41)")
+{
+	struct mm *parent = world(1), *child;
+	struct page *pinned, *mine, *theirs;
+
+	wr(parent, VA, 1);
+	REQUIRE(pin_pages(parent, VA, 1, PIN_WRITE, &pinned) == 0);
+	child = fork_of(parent);
+	mine = page_at(parent, VA);
+	theirs = page_at(child, VA);
+	EXPECT(mine == pinned);
+	EXPECT(theirs && theirs != pinned);
+	*(uint64_t *)page_va(pinned) = 2; /* the device writes */
+	EXPECT_EQ(rd(parent, VA), 2);
+	EXPECT_EQ(rd(child, VA), 1);
+	wr(parent, VA, 3);
+	EXPECT_EQ(*(uint64_t *)page_va(pinned), 3);
+	page_put(mine);
+	page_put(theirs);
+	unpin_pages(&pinned, 1);
+	mm_put(child);
+	mm_put(parent);
+}
+
+static void pin_inside(uint64_t mm, uint64_t va, void *arg)
+{
+	struct page **pages = arg;
+
+	/* In the middle of a fork: only what needs no mm->lock. */
+	if (va == P(0) && !pages[0])
+		pages[0] = page_at((struct mm *)mm, P(0));
+}
+
+TEST(cow, pin_after_share_gets_a_copy,
+     "a page shared by a fork is pinned only as a copy of one's own (C27, H34)")
+{
+	struct mm *parent = world(1), *child;
+	struct page *shared = NULL, *pinned;
+
+	if (!probe_on)
+		SKIP("probes are off");
+	wr(parent, VA, 1);
+	EXPECT(probe_hook("fork_shared", pin_inside, &shared) > 0);
+	child = fork_of(parent);
+	probe_hook("fork_shared", NULL, NULL);
+	REQUIRE(shared);
+	EXPECT(!page_exclusive(shared));
+	REQUIRE(pin_pages(parent, VA, 1, 0, &pinned) == 0);
+	EXPECT(pinned != shared);
+	EXPECT(page_exclusive(pinned));
+	unpin_pages(&pinned, 1);
+	page_put(shared);
+	mm_put(child);
+	mm_put(parent);
+}
+
+struct racer {
+	struct mm *mm;
+	_Atomic unsigned *go;
+	unsigned word;
+};
+
+static void race_write(void *arg)
+{
+	struct racer *r = arg;
+
+	atomic_fetch_add(r->go, 1);
+	wr(r->mm, VA + 8 * r->word, 100 + r->word);
+}
+
+static struct mm *loser_mm;
+static bool loser_done;
+
+static void write_first(uint64_t mm, uint64_t va, void *arg)
+{
+	struct thread *t;
+	static struct racer r;
+	static _Atomic unsigned go;
+
+	if (loser_done || (struct mm *)mm != loser_mm)
+		return;
+	loser_done = true;
+	r = (struct racer){ loser_mm, &go, 1 };
+	t = thread_create("winner", race_write, &r);
+	if (t)
+		thread_join(t);
+}
+
+TEST(cow, two_copies_one_wins,
+     "of two threads that copy the same page one wins, no store is lost (C29)")
+{
+	struct mm *parent = world(1), *child;
+
+	if (!probe_on)
+		SKIP("probes are off");
+	wr(parent, VA + 24, 7);
+	child = fork_of(parent);
+	loser_mm = parent;
+	loser_done = false;
+	/* Parked after its copy, before the lock: the other one finishes. */
+	probe_hook("cow_copied", write_first, NULL);
+	EXPECT_EQ(wr(parent, VA, 100), 0);
+	probe_hook("cow_copied", NULL, NULL);
+	EXPECT(loser_done);
+	EXPECT_EQ(rd(parent, VA), 100);
+	EXPECT_EQ(rd(parent, VA + 8), 101);
+	EXPECT_EQ(rd(parent, VA + 24), 7);
+	EXPECT_EQ(rd(child, VA + 8), 0);
+	mm_put(child);
+	mm_put(parent);
+}
+
+TEST(cow, copy_clears_tells_sets, "a copy clears, flushes, and then sets (B9)")
+{
+	struct mm *parent = world(1), *child;
+	uint64_t since;
+
+	if (!probe_on)
+		SKIP("probes are off");
+	wr(parent, VA, 1);
+	child = fork_of(parent);
+	since = rdtsc();
+	wr(parent, VA, 2);
+	EXPECT(probes_in_order(since, parent,
+			       "cow_copied pte_clear tlb_flush pte_set"));
+	mm_put(child);
+	mm_put(parent);
+}
+
+TEST(cow, generations, "ten generations each keep their own value")
+{
+	struct mm *mm[10];
+
+	mm[0] = world(1);
+	for (unsigned i = 0; i < 10; i++) {
+		if (i)
+			mm[i] = fork_of(mm[i - 1]);
+		wr(mm[i], VA, i + 1);
+	}
+	for (unsigned i = 0; i < 10; i++)
+		EXPECT_EQ(rd(mm[i], VA), i + 1);
+	for (unsigned i = 0; i < 10; i++)
+		mm_put(mm[(i * 7) % 10]);
+}
+
+TEST(cow, fork_bomb, "64 children share a page and exit in any order (C76)")
+{
+	static struct mm *child[64];
+	struct rng rng = rng_seed(test_seed());
+	struct mm *parent = world(4);
+	struct page *page;
+
+	wr(parent, VA, 42);
+	for (unsigned i = 0; i < 64; i++)
+		child[i] = fork_of(parent);
+	page = page_at(parent, VA);
+	EXPECT_EQ(page_maps(page), 65);
+	EXPECT_EQ(mappings(page), 65);
+	for (unsigned n = 64; n; n--) {
+		unsigned i = (unsigned)rng_below(&rng, n);
+
+		EXPECT_EQ(rd(child[i], VA), 42);
+		if (n % 2)
+			wr(child[i], VA, n);
+		mm_put(child[i]);
+		child[i] = child[n - 1];
+		EXPECT_EQ(page_maps(page), mappings(page));
+	}
+	EXPECT_EQ(page_maps(page), 1);
+	page_put(page);
+	mm_put(parent);
+}
+
+struct stale {
+	struct mm *mm;
+	_Atomic unsigned stop;
+	_Atomic uint64_t last; /* highest value whose store has returned    */
+};
+
+static void keep_writing(void *arg)
+{
+	struct stale *s = arg;
+
+	for (uint64_t v = 1; !atomic_load(&s->stop); v++) {
+		wr(s->mm, VA, v);
+		atomic_store(&s->last, v);
+	}
+}
+
+TEST_SMP(cow, fork_freezes_against_other_cpus,
+	 "what another CPU of the parent writes after a fork never reaches the "
+	 "child",
+	 2)
+{
+	struct stale s = { .mm = world(1) };
+	struct thread *t;
+
+	wr(s.mm, VA, 1);
+	t = thread_create_on(BIT(1), "writer", keep_writing, &s);
+	REQUIRE(t);
+	for (unsigned i = 0; i < 200; i++) {
+		struct mm *child = fork_of(s.mm);
+		uint64_t first = rd(child, VA), seen;
+
+		seen = atomic_load(&s.last);
+		while (atomic_load(&s.last) < seen + 2)
+			yield();
+		EXPECT_EQ(rd(child, VA), first);
+		mm_put(child);
+	}
+	atomic_store(&s.stop, 1);
+	thread_join(t);
+	mm_put(s.mm);
+}
