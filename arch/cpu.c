@@ -6,6 +6,7 @@
  * current stack is what is wrong: #DF (a guard page was hit), NMI, #MC.
  */
 #include "arch/cpu.h"
+#include "arch/layout.h"
 #include "arch/bits.h"
 #include "arch/trap.h"
 
@@ -18,7 +19,7 @@
 #define CR4_SMEP    BIT(20)
 #define CR4_SMAP    BIT(21)
 
-#define IST_SIZE 4096
+#define IST_SIZE    8192 /* a panic prints from here */
 
 /* Task state: only its stack pointers are used.  SDM vol. 3, fig. 8-11. */
 struct tss {
@@ -41,7 +42,15 @@ bool cpu_smap;
 
 static struct tss tss[MAX_CPUS];
 static uint64_t gdt[MAX_CPUS][5]; /* null, code, data, TSS (two words) */
-static uint8_t ist[MAX_CPUS][TRAP_ISTS][IST_SIZE] __attribute__((aligned(16)));
+static struct ist_stack {
+	uint8_t guard[PAGE_SIZE];
+	uint8_t stack[IST_SIZE];
+} __attribute__((aligned(4096))) ist[MAX_CPUS][TRAP_ISTS];
+
+static const struct guard ist_guards
+	__attribute__((section("vv_guards"), used)) = {
+		ist, sizeof(struct ist_stack), MAX_CPUS * TRAP_ISTS
+	};
 
 static void gdt_load(unsigned id)
 {
@@ -49,7 +58,7 @@ static void gdt_load(unsigned id)
 	struct table_pointer p = { sizeof(gdt[id]) - 1, (uint64_t)g };
 
 	for (unsigned i = 0; i < TRAP_ISTS; i++)
-		tss[id].ist[i] = (uint64_t)ist[id][i] + IST_SIZE;
+		tss[id].ist[i] = (uint64_t)(ist[id][i].stack + IST_SIZE);
 	tss[id].iomap = sizeof(struct tss);
 
 	g[1] = 0x00af9a000000ffff;

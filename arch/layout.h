@@ -24,6 +24,16 @@ extern char text_start[], text_end[];
 extern char rodata_start[], rodata_end[];
 extern char data_start[], image_end[];
 
+/*
+ * Pages of the image that must not be there: one below each stack in it, n of
+ * them, stride bytes apart.  Collected from section vv_guards by linker.ld.
+ */
+struct guard {
+	const void *page;
+	uint64_t stride, n;
+};
+extern const struct guard guards_start[], guards_end[];
+
 /* A physical address in the direct map, and back; not for image symbols. */
 static inline void *phys_to_virt(pa_t pa)
 {

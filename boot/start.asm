@@ -142,12 +142,16 @@ boot_gdt_pointer_high:
 	dw boot_gdt_pointer - boot_gdt - 1
 	dq boot_gdt
 
+	section vv_guards progbits alloc noexec nowrite align=8
+	dq	boot_stack_guard, 4096, 1	; struct guard (arch/layout.h)
+
 	section .bss nobits alloc noexec write align=4096
 	global boot_pml4, boot_tsc
 boot_pml4:	resb 4096
 boot_pdpt:	resb 4096
 boot_pdpt_high:	resb 4096
 boot_pd:	resb 4 * 4096
+boot_stack_guard: resb 4096		; unmapped by mm/kmap.c
 		resb 16384
 boot_stack_top:
 boot_tsc:	resq 1

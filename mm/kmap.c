@@ -68,6 +68,20 @@ static void map_image(void)
 	map_section(data_start, image_end, PROT_R | PROT_W);
 }
 
+/* The pages below the image's own stacks are not there. */
+static void unmap_guards(void)
+{
+	for (const struct guard *g = guards_start; g < guards_end; g++) {
+		for (uint64_t i = 0; i < g->n; i++) {
+			va_t page = (va_t)g->page + i * g->stride;
+
+			assert(IS_ALIGNED(page, PAGE_SIZE));
+			if (pt_unmap(&kernel_pt, page, page + PAGE_SIZE))
+				panic("the guard at %#lx is no page", page);
+		}
+	}
+}
+
 /* The part of RAM in [start, end), at its place in the direct map. */
 static void map_direct(pa_t start, pa_t end, enum prot prot)
 {
@@ -102,6 +116,7 @@ void kmap_init(void)
 		    NULL))
 		panic("cannot make the kernel's page table: out of memory");
 	map_image();
+	unmap_guards();
 	map_direct(0, fixed_start, PROT_R | PROT_W);
 	map_direct(fixed_start, fixed_end, PROT_R);
 	map_direct(fixed_end, PA_MAX, PROT_R | PROT_W);

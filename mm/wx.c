@@ -59,11 +59,30 @@ static const char *check_low_half(void)
 	return NULL;
 }
 
+/* The image's own stacks end in holes too. */
+static const char *check_guards(void)
+{
+	unsigned level;
+
+	for (const struct guard *g = guards_start; g < guards_end; g++) {
+		for (uint64_t i = 0; i < g->n; i++) {
+			va_t va = (va_t)g->page + i * g->stride;
+			uint64_t entry = *pt_lookup(&kernel_pt, va, 0, &level);
+
+			if (entry)
+				return say("a guard is mapped", va, entry);
+		}
+	}
+	return NULL;
+}
+
 const char *wx_check(void)
 {
 	const char *wrong = check_low_half();
 	struct pt_run run;
 
+	if (!wrong)
+		wrong = check_guards();
 	for (va_t va = kernel_pt.bottom;
 	     !wrong && pt_next_run(&kernel_pt, &va, 0, &run);) {
 		for (unsigned i = 0; i < run.count && !wrong; i++) {

@@ -117,6 +117,25 @@ TEST(kmap, stacks_have_guards, "the byte below a stack is not mapped")
 	kstack_free(stack);
 }
 
+TEST(kmap, image_stacks_have_guards,
+     "below the boot stack and the stacks of the worst faults nothing is "
+     "mapped")
+{
+	unsigned n = 0;
+
+	for (const struct guard *g = guards_start; g < guards_end; g++) {
+		for (uint64_t i = 0; i < g->n; i++, n++) {
+			char *page = (char *)g->page + i * g->stride;
+
+			EXPECT_EQ(*leaf_of((va_t)page), 0);
+			EXPECT(*leaf_of((va_t)page + PAGE_SIZE));
+			if (i == 0)
+				EXPECT(store_faults(page + PAGE_SIZE - 1));
+		}
+	}
+	EXPECT(n > MAX_CPUS);
+}
+
 TEST(kmap, stacks_are_used_again, "a freed stack is given to the next who asks")
 {
 	void *a = kstack_alloc(), *b = kstack_alloc();

@@ -196,6 +196,25 @@ TEST(pmm, exhaustion_is_null,
 	EXPECT_STR_NULL(pmm_check());
 }
 
+TEST(pmm, high_memory_is_used, "frames above 4 GiB are given out and work")
+{
+	struct page *chain = NULL, *page;
+	bool high = false;
+
+	if (memmap_top(pmm_map()) <= BIT(32))
+		SKIP("this machine has no memory above 4 GiB");
+	for (unsigned i = 0; i < 2 * PMM_BATCH && !high; i++) {
+		page = pages_alloc(PMM_ORDERS - 1);
+		REQUIRE(page);
+		chain = chain_push(chain, page);
+		high = page_pa(page) >= BIT(32);
+		if (high)
+			*(uint64_t *)page_va(page) = 0;
+	}
+	EXPECT(high);
+	chain_free(chain);
+}
+
 TEST(pmm, injected_failure_is_null, "the armed allocation fails, the next not")
 {
 	uint64_t before = pmm_free_pages();
