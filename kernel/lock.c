@@ -7,8 +7,11 @@
  * overtake between the wake-up and the running.
  */
 #include "kernel/lock.h"
+#include "arch/cpu.h"
 #include "kernel/panic.h"
 #include "kernel/thread.h"
+
+#define RW_SPINS 200
 
 struct rw_waiter {
 	TAILQ_ENTRY(rw_waiter) link;
@@ -111,11 +114,34 @@ static void rw_grant(struct rwsem *l)
 	atomic_fetch_and(&l->state, ~RW_WAITERS);
 }
 
+/*
+ * Most holders are gone within a few hundred instructions, and a sleep costs
+ * two switches and an IPI: look again for a while.  Not past others who queue.
+ */
+static bool rw_spin(struct rwsem *l, bool write)
+{
+	for (unsigned i = 0; i < RW_SPINS; i++) {
+		uint64_t s = atomic_load(&l->state);
+
+		if (s & RW_WAITERS)
+			return false;
+		if (!(write ? s : s & RW_WRITER) &&
+		    atomic_compare_exchange_strong(&l->state, &s,
+						   write ? RW_WRITER : s + 1))
+			return true;
+		cpu_pause();
+	}
+	return false;
+}
+
 void rw_lock_slow(struct rwsem *l, bool write)
 {
 	struct rw_waiter w = { .thread = current(), .write = write };
-	uint64_t flags = spin_lock_irq(&l->wait);
+	uint64_t flags;
 
+	if (cpu_count() > 1 && rw_spin(l, write))
+		return;
+	flags = spin_lock_irq(&l->wait);
 	atomic_fetch_or(&l->state, RW_WAITERS);
 	TAILQ_INSERT_TAIL(&l->queue, &w, link);
 	rw_grant(l);

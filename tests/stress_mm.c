@@ -21,17 +21,17 @@
 #include "kernel/err.h"
 #include "tests/world.h"
 
-#define ACTORS	    4
-#define SPACES	    3	/* of one actor at a time                          */
-#define WINDOW	    48	/* pages that the model follows                    */
+#define ACTORS       4
+#define SPACES       3  /* of one actor at a time                          */
+#define WINDOW       48 /* pages that the model follows                    */
 #define OBJECT_PAGES 16
-#define TOTAL_OPS   208000
+#define TOTAL_OPS    208000
 
 struct model_page {
 	bool mapped, shared;
 	enum prot prot;
 	unsigned index; /* in the object                                   */
-	uint64_t tag;	/* private pages: 0 until written                  */
+	uint64_t tag;   /* private pages: 0 until written                  */
 };
 
 struct space {
@@ -128,9 +128,8 @@ static void op_map(struct actor *a, struct space *s)
 		   use ? shared : NULL, index, NULL))
 		return wrong(a, first, 1, 0);
 	for (unsigned i = 0; i < n; i++)
-		s->page[first + i] = (struct model_page){
-			true, use, prot, index + i, 0
-		};
+		s->page[first + i] =
+			(struct model_page){ true, use, prot, index + i, 0 };
 }
 
 static void op_unmap(struct actor *a, struct space *s)
@@ -247,10 +246,10 @@ static const struct {
 	void (*fn)(struct actor *a, struct space *s);
 	unsigned weight;
 } ops[] = {
-	{ "map", op_map, 8 },	      { "unmap", op_unmap, 5 },
+	{ "map", op_map, 8 },         { "unmap", op_unmap, 5 },
 	{ "protect", op_protect, 7 }, { "discard", op_discard, 3 },
 	{ "remap", op_remap, 5 },     { "fork", op_fork, 2 },
-	{ "exit", op_exit, 1 },	      { "evict", op_evict, 5 },
+	{ "exit", op_exit, 1 },       { "evict", op_evict, 5 },
 	{ "pin", op_pin, 4 },
 };
 
@@ -314,9 +313,8 @@ TEST_FULL(stress, mm_against_model,
 	shared = object_create(OBJECT_PAGES);
 	REQUIRE(shared);
 	for (unsigned i = 0; i < ACTORS; i++) {
-		actor[i] = (struct actor){
-			.id = i, .rng = rng_seed(test_seed() + i)
-		};
+		actor[i] = (struct actor){ .id = i,
+					   .rng = rng_seed(test_seed() + i) };
 		for (unsigned k = 0; k < SPACES; k++) {
 			actor[i].space[k].mm = mm_create();
 			REQUIRE(actor[i].space[k].mm);
