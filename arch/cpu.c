@@ -19,7 +19,7 @@
 #define CR4_SMEP    BIT(20)
 #define CR4_SMAP    BIT(21)
 
-#define IST_SIZE    8192 /* a panic prints from here */
+#define IST_SIZE 8192 /* a panic prints from here */
 
 /* Task state: only its stack pointers are used.  SDM vol. 3, fig. 8-11. */
 struct tss {
@@ -48,8 +48,8 @@ static struct ist_stack {
 } __attribute__((aligned(4096))) ist[MAX_CPUS][TRAP_ISTS];
 
 static const struct guard ist_guards
-	__attribute__((section("vv_guards"), used)) = {
-		ist, sizeof(struct ist_stack), MAX_CPUS * TRAP_ISTS
+	__attribute__((section("vv_guards"), used, aligned(8))) = {
+		ist, sizeof(struct ist_stack), MAX_CPUS *TRAP_ISTS
 	};
 
 static void gdt_load(unsigned id)

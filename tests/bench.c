@@ -12,6 +12,9 @@
 extern const struct bench *const __start_vv_bench[];
 extern const struct bench *const __stop_vv_bench[];
 
+/* The first instruction of the kernel's (boot/start.asm). */
+extern uint64_t boot_tsc;
+
 static uint64_t empty; /* instructions of an empty region */
 
 uint64_t bench_start(void)
@@ -38,6 +41,10 @@ bool bench_main(const char *glob)
 {
 	bool any = false;
 
+	printk("BENCH boot_instructions %lu instructions\n",
+	       (rdtsc() - boot_tsc) >> ICOUNT_SHIFT);
+	printk("BENCH boot_from_reset %lu instructions\n",
+	       rdtsc() >> ICOUNT_SHIFT);
 	empty = bench_stop(bench_start());
 	for (const struct bench *const *b = __start_vv_bench;
 	     b < __stop_vv_bench; b++) {
