@@ -31,7 +31,8 @@ extern char data_start[], image_end[];
 struct guard {
 	const void *page;
 	uint64_t stride, n;
-};
+} __attribute__((aligned(32))); /* so that no padding comes between two */
+_Static_assert(sizeof(struct guard) == 32, "start.asm writes four words");
 extern const struct guard guards_start[], guards_end[];
 
 /* A physical address in the direct map, and back; not for image symbols. */

@@ -142,8 +142,8 @@ boot_gdt_pointer_high:
 	dw boot_gdt_pointer - boot_gdt - 1
 	dq boot_gdt
 
-	section vv_guards progbits alloc noexec nowrite align=8
-	dq	boot_stack_guard, 4096, 1	; struct guard (arch/layout.h)
+	section vv_guards progbits alloc noexec nowrite align=32
+	dq	boot_stack_guard, 4096, 1, 0	; struct guard (arch/layout.h)
 
 	section .bss nobits alloc noexec write align=4096
 	global boot_pml4, boot_tsc
