@@ -208,6 +208,7 @@ void yield(void)
 	uint64_t flags;
 
 	might_sleep();
+	cpu_pause(); /* it waits for somebody: perhaps on another CPU */
 	flags = sched_enter();
 	switch_next(true);
 	sched_leave(flags);

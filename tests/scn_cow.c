@@ -290,6 +290,7 @@ static void keep_writing(void *arg)
 	for (uint64_t v = 1; !atomic_load(&s->stop); v++) {
 		wr(s->mm, VA, v);
 		atomic_store(&s->last, v);
+		cpu_pause(); /* one virtual CPU at a time under icount */
 	}
 }
 
