@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scn_rmap.c - from a page to its mappings: C65, C66, C67, C69, H17, H29, H35
+ */
+#include "arch/cpu.h"
+#include "kernel/err.h"
+#include "kernel/probe.h"
+#include "mm/anon_vma.h"
+#include "mm/entry.h"
+#include "tests/world.h"
+
+TEST(rmap, family_is_found_exactly,
+     "each page of a forked tree is found in exactly the tables that map it "
+     "(C65)")
+{
+	enum { N = 13 };
+	struct mm *mm[N];
+	struct page *page;
+
+	mm[0] = world(8);
+	for (unsigned i = 0; i < 8; i++)
+		wr(mm[0], P(i), i);
+	/* Three levels of three; each generation writes half of the pages. */
+	for (unsigned k = 1; k < N; k++) {
+		mm[k] = fork_of(mm[(k - 1) / 3]);
+		for (unsigned i = k % 2; i < 8; i += 2)
+			wr(mm[k], P(i), k);
+	}
+	for (unsigned k = 0; k < N; k++)
+		for (unsigned i = 0; i < 8; i++) {
+			page = page_at(mm[k], P(i));
+			REQUIRE(page);
+			EXPECT_EQ(mappings(page), page_maps(page));
+			page_put(page);
+		}
+	for (unsigned k = 0; k < N; k++)
+		mm_put(mm[k]);
+}
+
+TEST(rmap, child_page_does_not_visit_parent,
+     "a page that a child made is not looked for in its parent")
+{
+	struct mm *parent = world(1), *child[4];
+	struct page *page;
+
+	wr(parent, VA, 1);
+	for (unsigned i = 0; i < 4; i++)
+		child[i] = fork_of(parent);
+	wr(child[2], VA, 2);
+	page = page_at(child[2], VA);
+	EXPECT_EQ(visits(page), 1);
+	page_put(page);
+	for (unsigned i = 0; i < 4; i++)
+		mm_put(child[i]);
+	mm_put(parent);
+}
+
+TEST(rmap, long_line_of_forks_stays_short,
+     "a line of 40 forks whose parents exit keeps few chains per region (H17)")
+{
+	struct mm *mm = world(1), *child;
+	struct anon_vma_chain *chain;
+	unsigned chains = 0;
+	struct region *r;
+
+	wr(mm, VA, 1);
+	for (unsigned i = 0; i < 40; i++) {
+		child = fork_of(mm);
+		mm_put(mm);
+		mm = child;
+		wr(mm, VA, i);
+	}
+	rw_read_lock(&mm->lock);
+	r = region_find(mm, VA);
+	LIST_FOREACH(chain, &r->chains, same_region)
+		chains++;
+	rw_read_unlock(&mm->lock);
+	EXPECT(chains <= 4);
+	EXPECT_EQ(rd(mm, VA), 39);
+	mm_put(mm);
+}
+
+TEST(rmap, split_regions_are_found,
+     "pages are found after splits, joins and moves (C66)")
+{
+	struct mm *mm = world(16);
+	struct page *page;
+
+	for (unsigned i = 0; i < 16; i++)
+		wr(mm, P(i), i);
+	EXPECT_EQ(mm_protect(mm, P(4), P(8), PROT_R), 0);
+	EXPECT_EQ(mm_unmap(mm, P(10), P(11)), 0);
+	EXPECT_EQ(mm_remap(mm, P(12), 2 * PAGE_SIZE, P(40), 2 * PAGE_SIZE,
+			   NULL),
+		  0);
+	EXPECT_EQ(mm_protect(mm, P(4), P(8), RW), 0);
+	for (unsigned i = 0; i < 42; i++) {
+		page = page_at(mm, P(i));
+		if (!page)
+			continue;
+		EXPECT_EQ(mappings(page), 1);
+		page_put(page);
+	}
+	mm_put(mm);
+}
+
+TEST(rmap, page_outlives_family,
+     "a page held by its frame alone is walked safely after its last unmap "
+     "(C67)")
+{
+	struct mm *mm = world(1);
+	struct page *page;
+
+	wr(mm, VA, 5);
+	page = page_at(mm, VA);
+	mm_put(mm);
+	EXPECT_EQ(page_maps(page), 0);
+	EXPECT_EQ(mappings(page), 0);
+	EXPECT_EQ(try_to_unmap(page), 0);
+	EXPECT_EQ(*(uint64_t *)page_va(page), 5);
+	page_put(page);
+}
+
+TEST(rmap, unmap_parks_everywhere,
+     "try_to_unmap takes a page out of every table, the next access brings it "
+     "back")
+{
+	struct mm *mm[5];
+	struct page *page;
+
+	mm[0] = world(1);
+	wr(mm[0], VA, 11);
+	for (unsigned i = 1; i < 5; i++)
+		mm[i] = fork_of(mm[i - 1]);
+	page = page_at(mm[0], VA);
+	EXPECT_EQ(try_to_unmap(page), 0);
+	EXPECT_EQ(page_maps(page), 0);
+	EXPECT_EQ(page_refs(page), 6);
+	for (unsigned i = 0; i < 5; i++) {
+		EXPECT(entry_parked(entry_at(mm[i], VA)));
+		EXPECT_EQ(rd(mm[i], VA), 11);
+	}
+	EXPECT_EQ(page_maps(page), 5);
+	page_put(page);
+	for (unsigned i = 0; i < 5; i++) {
+		wr(mm[i], VA, i);
+		mm_put(mm[i]);
+	}
+}
+
+TEST(rmap, parked_page_is_forked, "a parked page is shared by a fork")
+{
+	struct mm *mm = world(1), *child;
+	struct page *page;
+
+	wr(mm, VA, 3);
+	page = page_at(mm, VA);
+	EXPECT_EQ(try_to_unmap(page), 0);
+	page_put(page);
+	child = fork_of(mm);
+	wr(mm, VA, 4);
+	EXPECT_EQ(rd(child, VA), 3);
+	mm_put(mm);
+	EXPECT_EQ(rd(child, VA), 3);
+	mm_put(child);
+}
+
+TEST(rmap, parked_entries_translate_nothing,
+     "an entry that is not present carries no right and no next level (B34)")
+{
+	struct mm *mm = world(1);
+	struct page *page;
+	uint64_t e;
+
+	wr(mm, VA, 3);
+	page = page_at(mm, VA);
+	EXPECT_EQ(try_to_unmap(page), 0);
+	e = entry_at(mm, VA);
+	EXPECT(e && !(e & (PTE_P | BIT(61) | BIT(62) | GENMASK(11, 9))));
+	EXPECT_EQ(rd(mm, VA), 3);
+	EXPECT_EQ(mm_protect(mm, VA, P(1), PROT_NONE), 0);
+	e = entry_at(mm, VA);
+	EXPECT(e && !(e & (PTE_P | BIT(61) | BIT(62) | GENMASK(11, 9))));
+	page_put(page);
+	mm_put(mm);
+}
+
+TEST(rmap, locked_region_stops_unmap,
+     "a locked mapping in the middle stops the unmap, nothing is lost (C69)")
+{
+	struct object *o = object_create(1);
+	struct mm *mm[4];
+	struct page *page;
+
+	REQUIRE(o);
+	for (unsigned i = 0; i < 4; i++) {
+		mm[i] = mm_create();
+		REQUIRE(mm[i]);
+		REQUIRE(mm_map(mm[i], VA, PAGE_SIZE, RW,
+			       i == 2 ? MAP_LOCKED : 0, o, 0, NULL) == 0);
+		wr(mm[i], VA + 8 * i, i + 1);
+	}
+	page = page_at(mm[2], VA);
+	EXPECT_EQ(try_to_unmap(page), -EBUSY);
+	EXPECT(page_maps(page) >= 1);
+	EXPECT(entry_at(mm[2], VA) & PTE_P);
+	for (unsigned i = 0; i < 4; i++)
+		EXPECT_EQ(rd(mm[3 - i], VA + 8 * i), i + 1);
+	page_put(page);
+	for (unsigned i = 0; i < 4; i++)
+		mm_put(mm[i]);
+	object_put(o);
+}
+
+TEST(rmap, dirty_is_not_lost, "an unmapped entry's dirt stays with the page")
+{
+	struct object *o = object_create(1);
+	struct page *page;
+	struct mm *mm;
+
+	REQUIRE(o);
+	mm = world_shared(o, 1);
+	wr(mm, VA, 1);
+	page = page_at(mm, VA);
+	EXPECT(!page_test(page, PG_DIRTY));
+	EXPECT_EQ(try_to_unmap(page), 0);
+	EXPECT(page_test(page, PG_DIRTY));
+	page_put(page);
+	mm_put(mm);
+	object_put(o);
+}
+
+TEST(rmap, pinned_page_stays, "a pinned page is not unmapped (B41)")
+{
+	struct mm *mm = world(1);
+	struct page *page;
+
+	wr(mm, VA, 1);
+	REQUIRE(pin_pages(mm, VA, 1, PIN_WRITE, &page) == 0);
+	EXPECT_EQ(try_to_unmap(page), -EBUSY);
+	EXPECT(entry_at(mm, VA) & PTE_P);
+	unpin_pages(&page, 1);
+	mm_put(mm);
+}
+
+TEST(rmap, referenced_counts_users,
+     "page_referenced counts the mappings that were used, once each")
+{
+	struct mm *mm[3];
+	struct page *page;
+
+	mm[0] = world(1);
+	wr(mm[0], VA, 1);
+	mm[1] = fork_of(mm[0]);
+	mm[2] = fork_of(mm[0]);
+	page = page_at(mm[0], VA);
+	page_referenced(page);
+	EXPECT_EQ(page_referenced(page), 0);
+	rd(mm[1], VA);
+	rd(mm[2], VA);
+	EXPECT_EQ(page_referenced(page), 2);
+	EXPECT_EQ(page_referenced(page), 0);
+	page_put(page);
+	for (unsigned i = 0; i < 3; i++)
+		mm_put(mm[i]);
+}
+
+TEST(rmap, referenced_is_seen_again,
+     "after aging a CPU that keeps using the page is seen again")
+{
+	struct mm *mm = world(1);
+	struct page *page;
+	uint64_t v;
+
+	wr(mm, VA, 1);
+	page = page_at(mm, VA);
+	mm_bind(mm);
+	for (unsigned i = 0; i < 5; i++) {
+		EXPECT_EQ(wr(mm, VA, i), 0);
+		mm_bind(mm);
+		EXPECT_EQ(page_referenced(page), 1);
+	}
+	mm_bind(NULL);
+	v = rd(mm, VA);
+	EXPECT_EQ(v, 4);
+	page_put(page);
+	mm_put(mm);
+}
+
+static void discard_inside(uint64_t mm, uint64_t va, void *arg)
+{
+	unsigned *times = arg;
+
+	if ((*times)++ < 3)
+		EXPECT_EQ(mm_discard((struct mm *)mm, va, va + PAGE_SIZE), 0);
+}
+
+TEST(rmap, forced_pin_never_writes_shared_pages,
+     "a forced pin that loses its page to a discard never gets a shared one "
+     "(H29, H30)")
+{
+	const uint64_t *zero = page_va(zero_page);
+	struct mm *mm = mm_create();
+	struct page *page;
+	unsigned times = 0;
+
+	if (!probe_on)
+		SKIP("probes are off");
+	REQUIRE(mm);
+	REQUIRE(mm_map(mm, VA, PAGE_SIZE, PROT_R, 0, NULL, 0, NULL) == 0);
+	EXPECT_EQ(rd(mm, VA), 0);
+	EXPECT(probe_hook("pin_fault", discard_inside, &times) > 0);
+	REQUIRE(pin_pages(mm, VA, 1, PIN_WRITE | PIN_FORCE, &page) == 0);
+	probe_hook("pin_fault", NULL, NULL);
+	EXPECT(times > 3);
+	EXPECT(page != zero_page);
+	*(uint64_t *)page_va(page) = 66;
+	EXPECT_EQ(*zero, 0);
+	EXPECT_EQ(rd(mm, VA), 66);
+	EXPECT_EQ(wr(mm, VA, 1), -EFAULT);
+	unpin_pages(&page, 1);
+	mm_put(mm);
+}
+
+static void not_exclusive(uint64_t mm, uint64_t va, void *arg)
+{
+	struct page *page = page_at((struct mm *)mm, VA);
+
+	if (page && page_maps(page) > 1)
+		EXPECT(!page_exclusive(page));
+	if (page)
+		page_put(page);
+}
+
+TEST(rmap, shared_page_never_looks_exclusive,
+     "at no step of a fork does a page mapped twice look exclusive (H35)")
+{
+	struct mm *mm = world(1), *child;
+
+	if (!probe_on)
+		SKIP("probes are off");
+	wr(mm, VA, 1);
+	probe_hook("fork_shared", not_exclusive, NULL);
+	child = fork_of(mm);
+	probe_hook("fork_shared", NULL, NULL);
+	mm_put(child);
+	mm_put(mm);
+}
