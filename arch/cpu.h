@@ -75,8 +75,7 @@ static inline struct thread *cpu_current(void)
 {
 	struct thread *t;
 
-	/* Not volatile: a thread is the same thread on every CPU. */
-	__asm__("movq %%gs:%c1, %0" : "=r"(t) : "i"(CPU_GS_CURRENT));
+	__asm__ volatile("movq %%gs:%c1, %0" : "=r"(t) : "i"(CPU_GS_CURRENT));
 	return t;
 }
 

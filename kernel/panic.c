@@ -98,6 +98,8 @@ static void end_thread(struct thread *t, const char *cause)
 		else
 			t->n_held--;
 	}
+	/* Not on one CPU's count and, preempted in between, on another CPU. */
+	irq_disable();
 	this_cpu()->preempt_count = 0;
 	irq_enable();
 	thread_exit();
