@@ -13,7 +13,7 @@ static unsigned regions(struct mm *mm)
 	unsigned n = 0;
 
 	rw_read_lock(&mm->lock);
-	for_each_region(r, mm, USER_START, USER_END)
+	for_each_region (r, mm, USER_START, USER_END)
 		n++;
 	rw_read_unlock(&mm->lock);
 	return n;

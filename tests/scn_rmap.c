@@ -13,7 +13,9 @@ TEST(rmap, family_is_found_exactly,
      "each page of a forked tree is found in exactly the tables that map it "
      "(C65)")
 {
-	enum { N = 13 };
+	enum {
+		N = 13
+	};
 	struct mm *mm[N];
 	struct page *page;
 
@@ -72,7 +74,7 @@ TEST(rmap, long_line_of_forks_stays_short,
 	}
 	rw_read_lock(&mm->lock);
 	r = region_find(mm, VA);
-	LIST_FOREACH(chain, &r->chains, same_region)
+	LIST_FOREACH (chain, &r->chains, same_region)
 		chains++;
 	rw_read_unlock(&mm->lock);
 	EXPECT(chains <= 4);
@@ -90,9 +92,9 @@ TEST(rmap, split_regions_are_found,
 		wr(mm, P(i), i);
 	EXPECT_EQ(mm_protect(mm, P(4), P(8), PROT_R), 0);
 	EXPECT_EQ(mm_unmap(mm, P(10), P(11)), 0);
-	EXPECT_EQ(mm_remap(mm, P(12), 2 * PAGE_SIZE, P(40), 2 * PAGE_SIZE,
-			   NULL),
-		  0);
+	EXPECT_EQ(
+		mm_remap(mm, P(12), 2 * PAGE_SIZE, P(40), 2 * PAGE_SIZE, NULL),
+		0);
 	EXPECT_EQ(mm_protect(mm, P(4), P(8), RW), 0);
 	for (unsigned i = 0; i < 42; i++) {
 		page = page_at(mm, P(i));

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * unit_thread.c - threads, locks and their ranks, on one CPU and on four
+ */
+#include "arch/bits.h"
+#include "arch/clock.h"
+#include "arch/smp.h"
+#include "kernel/panic.h"
+#include "kernel/string.h"
+#include "kernel/waitq.h"
+#include "tests/test.h"
+
+static struct spinlock outer = SPINLOCK_INIT(RANK_PT, "outer");
+static struct spinlock inner = SPINLOCK_INIT(RANK_PMM, "inner");
+
+static void wrong_order(void *arg)
+{
+	spin_lock(&inner);
+	spin_lock(&outer);
+}
+
+static void right_order(void *arg)
+{
+	spin_lock(&outer);
+	spin_lock(&inner);
+	spin_unlock(&inner);
+	spin_unlock(&outer);
+}
+
+static void twice(void *arg)
+{
+	spin_lock(&outer);
+	spin_lock(&outer);
+}
+
+static void not_mine(void *arg)
+{
+	spin_unlock(&outer);
+}
+
+static void sleep_spinning(void *arg)
+{
+	spin_lock(&outer);
+	sleep_ns(1);
+}
+
+static struct rwsem sem;
+
+static void sem_under_spin(void *arg)
+{
+	spin_lock(&outer);
+	rw_read_lock(&sem);
+}
+
+static bool says(void (*fn)(void *), const char *words)
+{
+	char cause[200] = "";
+	bool caught = panic_catch(fn, NULL, cause, sizeof(cause));
+
+	if (words && !(caught && glob_match(words, cause)))
+		test_note("the panic says: %s", cause);
+	return words ? caught && glob_match(words, cause) : !caught;
+}
+
+TEST(lock, ranks_panic, "locks taken out of order panic and name both")
+{
+	if (!CONFIG_CHECK)
+		SKIP("ranks are checked in the checking build");
+	EXPECT(says(right_order, NULL));
+	EXPECT(says(wrong_order, "lock order: outer*under inner*"));
+	EXPECT(says(twice, "lock order: outer*under outer*"));
+}
+
+TEST(lock, misuse_panics, "unlocking another's lock and sleeping panic")
+{
+	if (!CONFIG_CHECK)
+		SKIP("checked in the checking build");
+	rw_init(&sem, RANK_MM, "sem");
+	EXPECT(says(not_mine, "unlock: outer is not held*"));
+	EXPECT(says(sleep_spinning, "sleeping where*"));
+	EXPECT(says(sem_under_spin, "sleeping where*"));
+}
+
+#define ROUNDS 2000
+
+static struct spinlock counter_lock = SPINLOCK_INIT(RANK_PT, "counter");
+static uint64_t counter;
+
+static void count_up(void *arg)
+{
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		uint64_t v;
+
+		spin_lock(&counter_lock);
+		v = counter;
+		barrier();
+		WRITE_ONCE(counter, v + 1);
+		spin_unlock(&counter_lock);
+	}
+}
+
+static void run_on_all(void (*fn)(void *), void *arg, unsigned n)
+{
+	struct thread *t[8];
+
+	for (unsigned i = 0; i < n; i++) {
+		t[i] = thread_create("worker", fn, arg);
+		REQUIRE(t[i]);
+	}
+	for (unsigned i = 0; i < n; i++)
+		thread_join(t[i]);
+}
+
+TEST(lock, spin_excludes, "no increment under a spin lock is lost")
+{
+	counter = 0;
+	run_on_all(count_up, NULL, 4);
+	EXPECT_EQ(counter, 4 * ROUNDS);
+}
+
+struct shared_state {
+	struct rwsem sem;
+	uint64_t a, b; /* equal whenever nobody writes */
+	_Atomic unsigned torn, inside;
+};
+
+static void rw_writer(void *arg)
+{
+	struct shared_state *s = arg;
+
+	for (unsigned i = 0; i < 300; i++) {
+		rw_write_lock(&s->sem);
+		WRITE_ONCE(s->a, s->a + 1);
+		if (i % 50 == 0)
+			yield();
+		WRITE_ONCE(s->b, s->b + 1);
+		rw_write_unlock(&s->sem);
+	}
+}
+
+static void rw_reader(void *arg)
+{
+	struct shared_state *s = arg;
+
+	for (unsigned i = 0; i < 300; i++) {
+		rw_read_lock(&s->sem);
+		atomic_fetch_add(&s->inside, 1);
+		if (i % 20 == 0)
+			yield();
+		if (READ_ONCE(s->a) != READ_ONCE(s->b))
+			atomic_fetch_add(&s->torn, 1);
+		atomic_fetch_sub(&s->inside, 1);
+		rw_read_unlock(&s->sem);
+	}
+}
+
+static void rw_both(void *arg)
+{
+	static _Atomic unsigned n;
+
+	if (atomic_fetch_add(&n, 1) % 2)
+		rw_writer(arg);
+	else
+		rw_reader(arg);
+}
+
+TEST(lock, nobody_sees_half_a_write,
+     "no reader of the sleeping lock sees half a write")
+{
+	static struct shared_state s;
+
+	s = (struct shared_state){ 0 };
+	rw_init(&s.sem, RANK_TEST, "shared");
+	run_on_all(rw_both, &s, 6);
+	EXPECT_EQ(s.torn, 0);
+	EXPECT_EQ(s.a, 900);
+	EXPECT_EQ(s.b, 900);
+}
+
+TEST(lock, readers_share, "a reader gets in while another is inside")
+{
+	static struct shared_state s;
+	struct thread *t;
+
+	s = (struct shared_state){ 0 };
+	rw_init(&s.sem, RANK_TEST, "shared");
+	rw_read_lock(&s.sem);
+	t = thread_create("reader", rw_reader, &s);
+	REQUIRE(t);
+	thread_join(t);
+	rw_read_unlock(&s.sem);
+	EXPECT_EQ(atomic_load(&s.sem.state), 0);
+}
+
+TEST(lock, writer_gets_its_turn, "a writer is not starved by readers")
+{
+	static struct shared_state s;
+	struct thread *w, *r;
+
+	s = (struct shared_state){ 0 };
+	rw_init(&s.sem, RANK_TEST, "shared");
+	rw_read_lock(&s.sem);
+	w = thread_create("writer", rw_writer, &s);
+	REQUIRE(w);
+	while (!(atomic_load(&s.sem.state) & RW_WAITERS))
+		yield();
+	r = thread_create("reader", rw_reader, &s);
+	REQUIRE(r);
+	for (unsigned i = 0; i < 20; i++)
+		yield();
+	EXPECT_EQ(s.inside, 0); /* it queues behind the writer */
+	rw_read_unlock(&s.sem);
+	thread_join(w);
+	thread_join(r);
+	EXPECT_EQ(s.torn, 0);
+}
+
+static void nothing(void *arg)
+{
+}
+
+TEST(thread, join_waits, "300 threads are made and joined, none is left")
+{
+	for (unsigned i = 0; i < 300; i++) {
+		struct thread *t = thread_create("nothing", nothing, NULL);
+
+		REQUIRE(t);
+		thread_join(t);
+	}
+}
+
+static void spin_until(void *arg)
+{
+	while (!READ_ONCE(*(bool *)arg))
+		cpu_pause();
+}
+
+TEST(thread, preempts_who_never_yields,
+     "a thread that never yields is preempted, on the same CPU")
+{
+	bool stop = false;
+	unsigned here = cpu_id();
+	struct thread *a =
+		thread_create_on(BIT(here), "spin", spin_until, &stop);
+	struct thread *b = thread_create_on(BIT(here), "after", nothing, NULL);
+
+	REQUIRE(a && b);
+	thread_join(b); /* only gets there by preempting the first */
+	WRITE_ONCE(stop, true);
+	thread_join(a);
+}
+
+TEST(thread, sleeps_long_enough, "a sleep lasts at least as long as asked")
+{
+	uint64_t start = clock_ns();
+
+	sleep_ns(20 * 1000 * 1000);
+	EXPECT(clock_ns() - start >= 20 * 1000 * 1000);
+}
+
+static void note_cpu(void *arg)
+{
+	*(unsigned *)arg = cpu_id();
+}
+
+TEST_SMP(thread, affinity_holds, "a thread runs where it may", 2)
+{
+	for (unsigned i = 0; i < cpu_count(); i++) {
+		unsigned where = ~0u;
+		struct thread *t =
+			thread_create_on(BIT(i), "note", note_cpu, &where);
+
+		REQUIRE(t);
+		thread_join(t);
+		EXPECT_EQ(where, i);
+	}
+}
+
+struct pingpong {
+	struct waitq q;
+	unsigned turn;
+};
+
+static void pong(void *arg)
+{
+	struct pingpong *p = arg;
+
+	for (unsigned i = 0; i < 500; i++) {
+		wait_event(&p->q, READ_ONCE(p->turn) == 1);
+		WRITE_ONCE(p->turn, 0);
+		wake_all(&p->q);
+	}
+}
+
+TEST(thread, no_wakeup_is_lost, "500 hand-overs through a wait queue")
+{
+	static struct pingpong p;
+	struct thread *t;
+
+	p.turn = 0;
+	waitq_init(&p.q);
+	t = thread_create("pong", pong, &p);
+	REQUIRE(t);
+	for (unsigned i = 0; i < 500; i++) {
+		WRITE_ONCE(p.turn, 1);
+		wake_all(&p.q);
+		wait_event(&p.q, READ_ONCE(p.turn) == 0);
+	}
+	thread_join(t);
+}
+
+static void call_back(void *arg)
+{
+	atomic_fetch_add((_Atomic unsigned *)arg, 1);
+}
+
+static void call_others(void *arg)
+{
+	for (unsigned i = 0; i < 250; i++) {
+		preempt_disable();
+		smp_call(smp_online_mask(), call_back, arg);
+		preempt_enable();
+	}
+}
+
+TEST_SMP(smp, calls_cross, "all CPUs call all others at once, none is lost", 4)
+{
+	_Atomic unsigned calls = 0;
+
+	run_on_all(call_others, &calls, 4);
+	EXPECT_EQ(calls, 4 * 250 * cpu_count());
+}
+
+TEST(smp, call_runs_here_too, "a call to oneself is a plain call")
+{
+	_Atomic unsigned calls = 0;
+
+	preempt_disable();
+	smp_call(BIT(cpu_id()), call_back, &calls);
+	preempt_enable();
+	EXPECT_EQ(calls, 1);
+}
+
+static void panics(void *arg)
+{
+	panic("on purpose %d", 7);
+}
+
+TEST(panic, is_caught_by_request, "panic_catch gives the cause, and goes on")
+{
+	EXPECT(says(panics, "on purpose 7"));
+	EXPECT(says(nothing, NULL));
+}
