@@ -45,59 +45,68 @@ static uint64_t copy_pinned(struct fork *f, struct page *page, va_t va)
 }
 
 /*
- * What the child's entry will be for the parent's entry e, which is no hole.
- * 0 for -ENOMEM, with nothing changed.  Context: both pt_locks held.
+ * The rare entries: what the child's will be for the parent's e, which is no
+ * hole.  0 for -ENOMEM, with nothing changed.
  */
-static inline uint64_t share_entry(struct fork *f, uint64_t *slot, uint64_t e,
-				   va_t va)
+static uint64_t share_special(struct fork *f, uint64_t e, va_t va)
 {
 	struct page *page = entry_page(e);
 
 	if (page == zero_page)
 		return e;
-	if (unlikely(entry_parked(e))) {
+	if (entry_parked(e)) {
 		page_clear_exclusive(page);
 		page_get(page);
 		return e;
 	}
-	if (unlikely(page_pins(page)))
-		return copy_pinned(f, page, va);
-	if (page_exclusive(page))
-		page_clear_exclusive(page);
-	page_map_add(page);
-	f->child->mapped++;
-	if (e & PTE_W) {
-		pte_and(slot, ~PTE_W);
-		f->flush = true;
-	}
-	return e & ~(PTE_W | PTE_A);
+	return copy_pinned(f, page, va);
+}
+
+/* Is it a mapping of a page that the two can share as it is? */
+static inline bool plain(uint64_t e, struct page *page)
+{
+	return entry_mapped(e) && page != zero_page && !page_pins(page);
 }
 
 /* The entries of one table of the parent.  Context: both pt_locks held. */
 static int share_run(struct fork *f, const struct pt_run *run)
 {
-	uint64_t *to = pt_slot(&f->child->pt, run->va, 0, true);
-	unsigned i, live = 0;
-	int ret = 0;
+	uint64_t *to = pt_slot(&f->child->pt, run->va, 0, true), *from;
+	unsigned live = 0, shared = 0;
+	uint64_t e, lost = 0;
 
 	if (!to)
 		return err(ENOMEM);
-	for (i = 0; i < run->count; i++) {
-		uint64_t e = pte_read(&run->slots[i]), shared;
+	for (from = run->slots; from < run->slots + run->count; from++, to++) {
+		struct page *page;
 
+		e = pte_read(from);
 		if (!e)
 			continue;
-		shared = share_entry(f, &run->slots[i], e,
-				     run->va + i * PAGE_SIZE);
-		if (unlikely(!shared)) {
-			ret = err(ENOMEM);
-			break;
+		page = entry_page(e);
+		if (likely(plain(e, page))) {
+			if (page_exclusive(page))
+				page_clear_exclusive(page);
+			page_map_add(page);
+			shared++;
+			if (e & PTE_W)
+				pte_and(from, ~PTE_W);
+			lost |= e;
+			e &= ~(PTE_W | PTE_A);
+		} else {
+			e = share_special(f, e,
+					  run->va + (va_t)(from - run->slots) *
+							    PAGE_SIZE);
+			if (!e)
+				break;
 		}
-		pte_write(&to[i], shared);
+		pte_write(to, e);
 		live++;
 	}
-	pt_count(&f->child->pt, to, live);
-	return ret;
+	pt_count(&f->child->pt, to - 1, live);
+	f->child->mapped += shared;
+	f->flush |= (lost & PTE_W) != 0;
+	return from < run->slots + run->count ? err(ENOMEM) : 0;
 }
 
 static int share_region(struct fork *f, struct region *r)

@@ -12,7 +12,7 @@
 #include "arch/tlb.h"
 #include "kernel/panic.h"
 #include "kernel/probe.h"
-#include "mm/page.h"
+#include "mm/pmm.h"
 
 /* Statistics only: relaxed, and exact at quiet points. */
 static _Atomic uint64_t flushes;
@@ -58,16 +58,6 @@ void gather_span(struct gather *gather, va_t start, va_t end)
 		gather->end = end;
 }
 
-void gather_add(struct gather *gather, va_t va, struct page *page)
-{
-	gather_span(gather, va, va + PAGE_SIZE);
-	if (!page)
-		return;
-	gather->pages[gather->count++] = page;
-	if (gather->count == GATHER_PAGES)
-		gather_flush(gather);
-}
-
 void gather_table(struct gather *gather, struct page *table)
 {
 	table->mapping = (uintptr_t)gather->tables;
@@ -86,13 +76,31 @@ static void tables_free(struct gather *gather)
 	}
 }
 
+static void pages_free(struct gather *gather)
+{
+	for (unsigned i = 0; i < gather->count; i++) {
+		struct page *page = gather->pages[i];
+
+		if (!page_count_add(page, -PAGE_MAP))
+			page_free(page);
+	}
+	gather->count = 0;
+}
+
+void gather_full(struct gather *gather, va_t va)
+{
+	tlb_flush_range(gather->mm, gather->start, va);
+	pages_free(gather);
+	gather->start = va;
+}
+
 void gather_flush(struct gather *gather)
 {
 	if (gather->end == 0)
 		return;
-	tlb_flush_range(gather->mm, gather->start, gather->end);
-	for (unsigned i = 0; i < gather->count; i++)
-		page_map_drop(gather->pages[i]);
+	if (gather->start < gather->end)
+		tlb_flush_range(gather->mm, gather->start, gather->end);
+	pages_free(gather);
 	tables_free(gather);
 	gather_init(gather, gather->mm);
 }

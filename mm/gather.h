@@ -42,11 +42,21 @@ void tlb_flush_range(struct mm *mm, va_t start, va_t end);
 void gather_init(struct gather *gather, struct mm *mm);
 
 /*
- * The entry at va, which mapped page (NULL: the zero page, or a parked entry
- * whose reference the caller drops), has been cleared.  Flushes when full.
- * Context: mm->pt_lock held.
+ * Flush what has been gathered up to va, and free it; the rest of the span
+ * stays to be flushed.
  */
-void gather_add(struct gather *gather, va_t va, struct page *page);
+void gather_full(struct gather *gather, va_t va);
+
+/*
+ * The entry at va, inside the span, which mapped page, has been cleared.
+ * Flushes when full.  Context: mm->pt_lock held.
+ */
+static inline void gather_add(struct gather *gather, va_t va, struct page *page)
+{
+	gather->pages[gather->count++] = page;
+	if (gather->count == GATHER_PAGES)
+		gather_full(gather, va + PAGE_SIZE);
+}
 
 /* Translations of [start, end) have changed: the flush must cover them. */
 void gather_span(struct gather *gather, va_t start, va_t end);

@@ -16,34 +16,41 @@
 
 #define RIGHTS (PTE_P | PTE_W | PTE_U | PTE_NX | ENTRY_NOACCESS)
 
-/* Give the entry the region's rights.  Returns true if it lost any. */
-static inline bool entry_protect(uint64_t *slot, uint64_t e, enum prot prot)
+/*
+ * Give the entry these rights, and W if it may be had.  Returns the bits by
+ * which the entry now allows less: P and W that went, NX that came.
+ */
+static inline uint64_t entry_protect(uint64_t *slot, uint64_t e,
+				     uint64_t rights, bool write)
 {
-	struct page *page = entry_page(e);
 	uint64_t new;
 
 	do {
-		new = (e & ~RIGHTS) |
-		      entry_rights(prot, page_writable(page, prot));
+		new = (e & ~RIGHTS) | rights;
+		if (write && page_writable(entry_page(e), PROT_W))
+			new |= PTE_W;
 	} while (!pte_cmpxchg(slot, &e, new));
-	return ((e & ~new) & (PTE_P | PTE_W)) | ((new & ~e) & PTE_NX);
+	return (e ^ new) & (new &PTE_NX ? PTE_NX | (e & (PTE_P | PTE_W))
+					: e &(PTE_P | PTE_W));
 }
 
 static void protect_region(struct region *r, enum prot prot)
 {
+	uint64_t rights = entry_rights(prot, false);
 	struct mm *mm = r->mm;
 	struct pt_run run;
 	va_t va = r->start;
 
 	while (pt_next_run(&mm->pt, &va, r->end, &run)) {
-		bool lost = false;
+		uint64_t lost = 0;
 
 		spin_lock(&mm->pt_lock);
 		for (unsigned i = 0; i < run.count; i++) {
 			uint64_t e = pte_read(&run.slots[i]);
 
 			if (entry_mapped(e))
-				lost |= entry_protect(&run.slots[i], e, prot);
+				lost |= entry_protect(&run.slots[i], e, rights,
+						      prot & PROT_W);
 		}
 		PROBE(pte_protect, mm, run.va);
 		if (lost)

@@ -19,10 +19,8 @@ static void zap_entry(struct gather *gather, va_t va, uint64_t *slot)
 		page_put(page);
 		return;
 	}
-	if (page == zero_page) {
-		gather_add(gather, va, NULL);
+	if (page == zero_page)
 		return;
-	}
 	gather->mm->mapped--;
 	if (e & PTE_D)
 		page_set_dirty(page);
@@ -41,6 +39,7 @@ void zap_entries(struct gather *gather, va_t start, va_t end)
 		int cleared = 0;
 
 		spin_lock(&mm->pt_lock);
+		gather_span(gather, run.va, run.va + run.count * PAGE_SIZE);
 		for (unsigned i = 0; i < run.count; i++) {
 			if (!READ_ONCE(run.slots[i]))
 				continue;
@@ -50,6 +49,8 @@ void zap_entries(struct gather *gather, va_t start, va_t end)
 		}
 		pt_count(&mm->pt, run.slots, -cleared);
 		PROBE(pte_clear, mm, run.va);
+		if (!cleared)
+			gather_init(gather, mm);
 		gather_flush(gather);
 		spin_unlock(&mm->pt_lock);
 	}
