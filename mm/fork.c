@@ -68,45 +68,51 @@ static inline bool plain(uint64_t e, struct page *page)
 	return entry_mapped(e) && page != zero_page && !page_pins(page);
 }
 
+/* Take from the parent what it may not keep once the page is shared. */
+static inline uint64_t freeze(uint64_t *slot, uint64_t e, struct page *page)
+{
+	/* W implies exclusive (B40). */
+	page_clear_exclusive(page);
+	pte_and(slot, ~PTE_W);
+	return e & PTE_W;
+}
+
 /* The entries of one table of the parent.  Context: both pt_locks held. */
 static int share_run(struct fork *f, const struct pt_run *run)
 {
-	uint64_t *to = pt_slot(&f->child->pt, run->va, 0, true), *from;
-	unsigned live = 0, shared = 0;
-	uint64_t e, lost = 0;
+	uint64_t *from = run->slots, *end = from + run->count;
+	uint64_t *first = pt_slot(&f->child->pt, run->va, 0, true), *to = first;
+	unsigned shared = 0, special = 0;
+	uint64_t lost = 0;
 
 	if (!to)
 		return err(ENOMEM);
-	for (from = run->slots; from < run->slots + run->count; from++, to++) {
+	for (; from < end; from++, to++) {
+		uint64_t e = pte_read(from);
 		struct page *page;
 
-		e = pte_read(from);
 		if (!e)
 			continue;
 		page = entry_page(e);
 		if (likely(plain(e, page))) {
-			if (page_exclusive(page))
-				page_clear_exclusive(page);
+			if (likely(page_exclusive(page)))
+				lost |= freeze(from, e, page);
 			page_map_add(page);
 			shared++;
-			if (e & PTE_W)
-				pte_and(from, ~PTE_W);
-			lost |= e;
-			e &= ~(PTE_W | PTE_A);
-		} else {
-			e = share_special(f, e,
-					  run->va + (va_t)(from - run->slots) *
-							    PAGE_SIZE);
-			if (!e)
-				break;
+			pte_write(to, e & ~(PTE_W | PTE_A));
+			continue;
 		}
+		e = share_special(
+			f, e, run->va + (va_t)(from - run->slots) * PAGE_SIZE);
+		if (!e)
+			break;
 		pte_write(to, e);
-		live++;
+		special++;
 	}
-	pt_count(&f->child->pt, to - 1, live);
+	pt_count(&f->child->pt, first, shared + special);
 	f->child->mapped += shared;
-	f->flush |= (lost & PTE_W) != 0;
-	return from < run->slots + run->count ? err(ENOMEM) : 0;
+	f->flush |= lost != 0;
+	return from < end ? err(ENOMEM) : 0;
 }
 
 static int share_region(struct fork *f, struct region *r)
