@@ -88,7 +88,7 @@ $(ISO): $(KERNEL) boot/grub.cfg
 		{ cat $(O)/iso.log; exit 1; }
 
 bench:
-	@$(MAKE) -s all RELEASE=$(if $(filter 0,$(RELEASE)),$(if $(filter command%,$(origin RELEASE)),0,1),1)
+	@$(MAKE) -s >&2 all RELEASE=$(if $(filter 0,$(RELEASE)),$(if $(filter command%,$(origin RELEASE)),0,1),1)
 	@tools/bench $(O)/$(if $(and $(filter command%,$(origin RELEASE)),$(filter 0,$(RELEASE))),check,release)/visavis.elf $(T)
 
 test:
