@@ -233,6 +233,39 @@ TEST(cow, copy_clears_tells_sets, "a copy clears, flushes, and then sets (B9)")
 	mm_put(parent);
 }
 
+TEST(cow, stale_writer_is_stopped,
+     "after a fork the parent's CPU does not write through an old translation")
+{
+	struct mm *parent = world(1), *child;
+
+	mm_bind(parent);
+	wr(parent, VA, 1);
+	child = fork_of(parent);
+	wr(parent, VA, 2);
+	mm_bind(NULL);
+	EXPECT_EQ(rd(child, VA), 1);
+	EXPECT_EQ(rd(parent, VA), 2);
+	mm_put(child);
+	mm_put(parent);
+}
+
+TEST(cow, stale_reader_sees_the_copy,
+     "after a copy the CPU reads the new page, not the old one")
+{
+	struct mm *parent = world(1), *child;
+
+	wr(parent, VA, 1);
+	child = fork_of(parent);
+	mm_bind(child);
+	EXPECT_EQ(rd(child, VA), 1);
+	wr(child, VA, 2);
+	EXPECT_EQ(rd(child, VA), 2);
+	mm_bind(NULL);
+	EXPECT_EQ(rd(parent, VA), 1);
+	mm_put(child);
+	mm_put(parent);
+}
+
 TEST(cow, generations, "ten generations each keep their own value")
 {
 	struct mm *mm[10];
@@ -287,6 +320,7 @@ static void keep_writing(void *arg)
 {
 	struct stale *s = arg;
 
+	mm_bind(s->mm); /* for good: its translations go stale */
 	for (uint64_t v = 1; !atomic_load(&s->stop); v++) {
 		wr(s->mm, VA, v);
 		atomic_store(&s->last, v);

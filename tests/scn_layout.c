@@ -183,15 +183,34 @@ TEST(layout, protect_none_hides, "PROT_NONE hides the page and keeps it")
 	mm_put(mm);
 }
 
-TEST(layout, protect_stale_writer, "no store passes after protect returned")
+TEST(layout, protect_stale_writer,
+     "no store passes after protect returned, not by a stale translation "
+     "either")
 {
 	struct mm *mm = filled(1);
 
 	mm_bind(mm);
+	EXPECT_EQ(wr(mm, VA, 1), 0);
 	EXPECT_EQ(mm_protect(mm, VA, P(1), PROT_R), 0);
-	mm_bind(NULL);
 	EXPECT_EQ(wr(mm, VA, 2), -EFAULT);
 	EXPECT_EQ(rd(mm, VA), 1);
+	mm_bind(NULL);
+	mm_put(mm);
+}
+
+TEST(layout, unmap_stale_reader,
+     "no load finds an unmapped page by a stale translation")
+{
+	struct mm *mm = filled(3);
+
+	mm_bind(mm);
+	EXPECT_EQ(rd(mm, P(1)), 2);
+	EXPECT_EQ(mm_unmap(mm, P(1), P(2)), 0);
+	EXPECT_EQ(rd(mm, P(1)), BAD);
+	EXPECT_EQ(rd(mm, P(2)), 3);
+	EXPECT_EQ(mm_discard(mm, P(2), P(3)), 0);
+	EXPECT_EQ(rd(mm, P(2)), 0);
+	mm_bind(NULL);
 	mm_put(mm);
 }
 
@@ -293,12 +312,13 @@ TEST(layout, remap_old_address_is_dead,
 	struct mm *mm = filled(1);
 
 	mm_bind(mm);
+	EXPECT_EQ(rd(mm, VA), 1);
 	EXPECT_EQ(mm_remap(mm, VA, PAGE_SIZE, P(50), PAGE_SIZE, NULL), 0);
-	mm_bind(NULL);
 	EXPECT_EQ(rd(mm, VA), BAD);
 	EXPECT_EQ(mm_discard(mm, P(50), P(51)), 0);
 	EXPECT_EQ(rd(mm, VA), BAD);
 	EXPECT_EQ(rd(mm, P(50)), 0);
+	mm_bind(NULL);
 	mm_put(mm);
 }
 

@@ -279,7 +279,6 @@ TEST(rmap, referenced_is_seen_again,
 	mm_bind(mm);
 	for (unsigned i = 0; i < 5; i++) {
 		EXPECT_EQ(wr(mm, VA, i), 0);
-		mm_bind(mm);
 		EXPECT_EQ(page_referenced(page), 1);
 	}
 	mm_bind(NULL);
@@ -321,6 +320,40 @@ TEST(rmap, forced_pin_never_writes_shared_pages,
 	EXPECT_EQ(rd(mm, VA), 66);
 	EXPECT_EQ(wr(mm, VA, 1), -EFAULT);
 	unpin_pages(&page, 1);
+	mm_put(mm);
+}
+
+TEST(rmap, read_pin_never_gets_the_zero_page,
+     "a pin for reading gets a page of its own, which later stores reach")
+{
+	struct mm *mm = world(1);
+	struct page *page;
+
+	EXPECT_EQ(rd(mm, VA), 0);
+	REQUIRE(pin_pages(mm, VA, 1, 0, &page) == 0);
+	EXPECT(page != zero_page);
+	wr(mm, VA, 8);
+	EXPECT_EQ(*(uint64_t *)page_va(page), 8);
+	unpin_pages(&page, 1);
+	mm_put(mm);
+}
+
+TEST(rmap, unmap_stale_reader,
+     "try_to_unmap leaves no stale translation behind")
+{
+	struct mm *mm = world(1);
+	struct page *page;
+
+	mm_bind(mm);
+	wr(mm, VA, 4);
+	page = page_at(mm, VA);
+	EXPECT_EQ(try_to_unmap(page), 0);
+	*(uint64_t *)page_va(page) = 5;
+	EXPECT_EQ(page_maps(page), 0);
+	EXPECT_EQ(rd(mm, VA), 5);
+	EXPECT_EQ(page_maps(page), 1); /* the load came by a fault */
+	mm_bind(NULL);
+	page_put(page);
 	mm_put(mm);
 }
 

@@ -196,6 +196,7 @@ static void op_fork(struct actor *a, struct space *s)
 		return;
 	if (mm_fork(s->mm, &child))
 		return wrong(a, 0, 1, 0);
+	mm_bind(NULL);
 	mm_put(to->mm);
 	*to = *s;
 	to->mm = child;
@@ -203,6 +204,7 @@ static void op_fork(struct actor *a, struct space *s)
 
 static void op_exit(struct actor *a, struct space *s)
 {
+	mm_bind(NULL);
 	mm_put(s->mm);
 	*s = (struct space){ .mm = mm_create() };
 	if (!s->mm)
@@ -257,6 +259,7 @@ static void access(struct actor *a, struct space *s)
 {
 	unsigned i = pick(a, WINDOW);
 
+	mm_bind(s->mm); /* and stay: the next operation must flush this CPU */
 	if (pick(a, 2)) {
 		a->last = "write";
 		check_write(a, s, i);
@@ -297,6 +300,7 @@ static void actor_main(void *arg)
 	for (; a->ops < TOTAL_OPS / ACTORS && !a->failed; a->ops++)
 		one_op(a);
 	check_all(a);
+	mm_bind(NULL);
 	for (unsigned k = 0; k < SPACES; k++)
 		mm_put(a->space[k].mm);
 }
