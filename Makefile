@@ -91,6 +91,21 @@ bench:
 	@$(MAKE) -s >&2 all RELEASE=$(if $(filter 0,$(RELEASE)),$(if $(filter command%,$(origin RELEASE)),0,1),1)
 	@tools/bench $(O)/$(if $(and $(filter command%,$(origin RELEASE)),$(filter 0,$(RELEASE))),check,release)/visavis.elf $(T)
 
+# The parsers of what others claim, on the host, under the sanitizers.
+FUZZ	:= $(O)/fuzz_firmware
+$(FUZZ): tests/host/fuzz_firmware.c boot/multiboot.c drivers/acpi.c kernel/string.c
+	@mkdir -p $(@D)
+	$(Q)gcc -std=gnu11 -g -O1 -Wall -fsanitize=address,undefined -I. \
+		-fno-sanitize-recover -c kernel/string.c -o $@.string.o \
+		-fno-builtin $(foreach f,memcpy memmove memset memcmp strlen \
+		strcmp strncmp strchr,-D$(f)=kernel_$(f))
+	$(Q)gcc -std=gnu11 -g -O1 -Wall -fsanitize=address,undefined -I. \
+		-fno-sanitize-recover $(filter-out kernel/string.c,$^) \
+		$@.string.o -o $@
+
+host-test: $(FUZZ)
+	@$(FUZZ)
+
 test:
 	@tools/test
 

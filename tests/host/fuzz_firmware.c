@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fuzz_firmware.c - what loader and firmware say, spoiled at random
+ *
+ * Runs on the host under the address and undefined-behaviour sanitizers: the
+ * parsers are pure functions over a reader.  Each read is given a buffer of
+ * exactly the bytes asked for, so that one byte too far is seen.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "boot/multiboot.h"
+#include "drivers/acpi.h"
+
+#define MEMORY (1u << 20)
+#define ROUNDS 100000
+
+static uint8_t memory[MEMORY];
+static void *given[16384];
+static unsigned n_given;
+static uint64_t state = 1;
+
+static uint64_t next(void)
+{
+	state = state * 6364136223846793005u + 1442695040888963407u;
+	return state >> 33;
+}
+
+static const void *read_exactly(pa_t pa, uint64_t len)
+{
+	void *copy;
+
+	if (pa >= MEMORY || len > MEMORY - pa || n_given == 16384)
+		return NULL;
+	copy = malloc(len ? len : 1);
+	memcpy(copy, memory + pa, len);
+	given[n_given++] = copy;
+	return copy;
+}
+
+static void give_back(void)
+{
+	while (n_given)
+		free(given[--n_given]);
+}
+
+static void put(pa_t pa, const void *data, size_t len)
+{
+	memcpy(memory + pa, data, len);
+}
+
+static void put32(pa_t pa, uint32_t v)
+{
+	put(pa, &v, 4);
+}
+
+static void put64(pa_t pa, uint64_t v)
+{
+	put(pa, &v, 8);
+}
+
+static void checksum(pa_t pa, size_t len, size_t at)
+{
+	uint8_t sum = 0;
+
+	memory[pa + at] = 0;
+	for (size_t i = 0; i < len; i++)
+		sum = (uint8_t)(sum + memory[pa + i]);
+	memory[pa + at] = (uint8_t)-sum;
+}
+
+/* A loader's block at 9500h: 1 MiB .. 512 MiB usable, a command line. */
+static void good_block(void)
+{
+	memset(memory, 0, MEMORY);
+	put32(0x9500, 0x44);
+	put32(0x9510, 0x8000);
+	put32(0x952c, 48);
+	put32(0x9530, 0x9000);
+	put(0x8000, "build/visavis.elf test=cow.* seed=7", 36);
+	for (unsigned i = 0; i < 2; i++) {
+		put32(0x9000 + 24 * i, 20);
+		put64(0x9004 + 24 * i, i ? 0x100000 : 0);
+		put64(0x900c + 24 * i, i ? 511u << 20 : 0x9fc00);
+		put32(0x9014 + 24 * i, 1);
+	}
+}
+
+/* RSDP, RSDT and a MADT with two processors, one of them twice. */
+static void good_tables(void)
+{
+	static const uint8_t lapic[] = { 0, 8, 0, 0, 1, 0, 0, 0, 0, 8, 1, 1,
+					 1, 0, 0, 0, 0, 8, 2, 1, 1, 0, 0, 0 };
+
+	memset(memory, 0, MEMORY);
+	put(0xe0000, "RSD PTR ", 8);
+	put32(0xe0010, 0x20000);
+	checksum(0xe0000, 20, 8);
+	put(0x20000, "RSDT", 4);
+	put32(0x20004, 40);
+	put32(0x20024, 0x21000);
+	checksum(0x20000, 40, 9);
+	put(0x21000, "APIC", 4);
+	put32(0x21004, 44 + sizeof(lapic));
+	put32(0x21024, 0xfee00000);
+	put(0x2102c, lapic, sizeof(lapic));
+	checksum(0x21000, 44 + sizeof(lapic), 9);
+}
+
+static void spoil(pa_t pa, size_t len)
+{
+	for (uint64_t n = 1 + next() % 6; n; n--)
+		memory[pa + next() % len] = (uint8_t)next();
+}
+
+#define CHECK(cond)                                                       \
+	do {                                                              \
+		if (!(cond)) {                                            \
+			printf("%s:%d: %s\n", __FILE__, __LINE__, #cond); \
+			exit(1);                                          \
+		}                                                         \
+	} while (0)
+
+static void loader(void)
+{
+	static struct boot_info info;
+	unsigned refused = 0;
+
+	good_block();
+	CHECK(!multiboot_parse(0x9500, read_exactly, 0x100000, 0x300000,
+			       &info));
+	CHECK(info.n_usable == 2 && info.usable[1].end == 512u << 20);
+	CHECK(!strcmp(info.cmdline, " test=cow.* seed=7"));
+	give_back();
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		good_block();
+		spoil(0x9000, 0x534);
+		refused += multiboot_parse(0x9500, read_exactly, 0x100000,
+					   0x300000, &info) != NULL;
+		CHECK(info.n_usable <= BOOT_RANGES);
+		CHECK(memchr(info.cmdline, 0, BOOT_CMDLINE));
+		give_back();
+	}
+	CHECK(refused > 0);
+	printf("ok loader: %u of %u spoiled blocks refused\n", refused, ROUNDS);
+}
+
+static void firmware(void)
+{
+	static struct acpi_table table;
+	static struct acpi_madt madt;
+	unsigned refused = 0;
+
+	good_tables();
+	CHECK(!acpi_find(read_exactly, "APIC", NULL, &table));
+	CHECK(!acpi_parse_madt(&table, &madt));
+	CHECK(madt.cpus == 2 && madt.lapic == 0xfee00000);
+	give_back();
+	CHECK(acpi_find(read_exactly, "IVRS", NULL, &table));
+	CHECK(acpi_find(read_exactly, "APIC", "APIC", &table));
+	CHECK(acpi_find(read_exactly, "APIC", "RSDP", &table));
+	give_back();
+	for (unsigned i = 0; i < ROUNDS / 20; i++) {
+		good_tables();
+		spoil(0x21000, 68);
+		/* Half with a checksum that holds: the parser must cope. */
+		if (i % 2)
+			checksum(0x21000, 68, 9);
+		refused += acpi_find(read_exactly, "APIC", NULL, &table) ||
+			   acpi_parse_madt(&table, &madt);
+		CHECK(madt.cpus <= ACPI_MAX_CPUS);
+		give_back();
+	}
+	CHECK(refused > 0);
+	printf("ok firmware: %u spoiled tables refused\n", refused);
+}
+
+int main(void)
+{
+	loader();
+	firmware();
+	return 0;
+}
