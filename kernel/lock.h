@@ -72,10 +72,13 @@ bool lock_recorded(const void *lock);
 
 /* ---- spin lock --------------------------------------------------------- */
 
-/* A ticket lock: first come, first served. */
+/*
+ * Whoever runs first gets it.  A fair ticket lock would wait for the next CPU
+ * in line, and under an emulator with more CPUs than the host that one is often
+ * not running: then every hand-over costs a time slice of the host.
+ */
 struct spinlock {
-	_Atomic uint32_t next;  /* ticket to draw                           */
-	_Atomic uint32_t owner; /* ticket being served                      */
+	_Atomic uint32_t taken;
 	enum lock_rank rank;
 	const char *name;
 };
@@ -91,25 +94,31 @@ static inline void spin_init(struct spinlock *l, enum lock_rank rank,
 	*l = (struct spinlock)SPINLOCK_INIT(rank, name);
 }
 
+/* Acquire pairs with the release in spin_free(). */
+static inline void spin_wait(struct spinlock *l)
+{
+	while (atomic_exchange_explicit(&l->taken, 1, memory_order_acquire))
+		while (atomic_load_explicit(&l->taken, memory_order_relaxed))
+			cpu_pause();
+}
+
+static inline void spin_free(struct spinlock *l)
+{
+	atomic_store_explicit(&l->taken, 0, memory_order_release);
+}
+
 static inline void spin_take(struct spinlock *l, bool nested)
 {
-	uint32_t ticket;
-
 	if (CONFIG_CHECK)
 		lock_record(l, l->name, l->rank, true, nested);
-	ticket = atomic_fetch_add_explicit(&l->next, 1, memory_order_relaxed);
-	/* Acquire pairs with the release in spin_unlock(). */
-	while (atomic_load_explicit(&l->owner, memory_order_acquire) != ticket)
-		cpu_pause();
+	spin_wait(l);
 }
 
 static inline void spin_drop(struct spinlock *l)
 {
-	uint32_t owner = atomic_load_explicit(&l->owner, memory_order_relaxed);
-
 	if (CONFIG_CHECK)
 		lock_forget(l, l->name);
-	atomic_store_explicit(&l->owner, owner + 1, memory_order_release);
+	spin_free(l);
 }
 
 static inline void spin_lock(struct spinlock *l)
@@ -153,8 +162,7 @@ static inline bool spin_held(struct spinlock *l)
 {
 	if (CONFIG_CHECK)
 		return lock_recorded(l);
-	return atomic_load_explicit(&l->next, memory_order_relaxed) !=
-	       atomic_load_explicit(&l->owner, memory_order_relaxed);
+	return atomic_load_explicit(&l->taken, memory_order_relaxed);
 }
 
 /* ---- sleeping reader-writer lock --------------------------------------- */

@@ -153,32 +153,18 @@ static void switch_next(bool preempted)
  * The record of held locks belongs to threads, and this lock changes hands in
  * the middle: it is taken and dropped without a record.
  */
-static void sched_take(void)
-{
-	uint32_t ticket = atomic_fetch_add(&sched_lock.next, 1);
-
-	while (atomic_load_explicit(&sched_lock.owner, memory_order_acquire) !=
-	       ticket)
-		cpu_pause();
-}
-
-static void sched_drop(void)
-{
-	atomic_fetch_add_explicit(&sched_lock.owner, 1, memory_order_release);
-}
-
 static uint64_t sched_enter(void)
 {
 	uint64_t flags = irq_save();
 
 	cpu_preempt_add();
-	sched_take();
+	spin_wait(&sched_lock);
 	return flags;
 }
 
 static void sched_leave(uint64_t flags)
 {
-	sched_drop();
+	spin_free(&sched_lock);
 	cpu_preempt_sub();
 	irq_restore(flags);
 }
@@ -280,13 +266,16 @@ static void tick(struct trap_frame *frame)
 
 	(void)frame;
 	lapic_eoi();
-	flags = sched_enter();
-	TAILQ_FOREACH_SAFE (t, &sleepers, link, next)
-		if (t->wake_at <= now)
-			make_ready(t);
-	if (!TAILQ_EMPTY(&ready))
+	/* A look without the lock: what it misses, the next tick sees. */
+	if (READ_ONCE(sleepers.tqh_first)) {
+		flags = sched_enter();
+		TAILQ_FOREACH_SAFE (t, &sleepers, link, next)
+			if (t->wake_at <= now)
+				make_ready(t);
+		sched_leave(flags);
+	}
+	if (READ_ONCE(ready.tqh_first))
 		WRITE_ONCE(this_cpu()->need_resched, 1);
-	sched_leave(flags);
 	if (cpu_id() == 0 && tick_hook)
 		tick_hook();
 }
@@ -339,7 +328,7 @@ static void thread_main(void *arg)
 
 	/* We come out of switch_next() of another thread, with its lock. */
 	switch_done();
-	sched_drop();
+	spin_free(&sched_lock);
 	cpu_preempt_sub();
 	irq_enable();
 	t->fn(t->arg);
