@@ -104,6 +104,20 @@ static inline int user_cmpxchg64(va_t va, uint64_t *old, uint64_t v)
 			   : "memory", "cc");
 }
 
+/* A word of the kernel half that may not be there; for a panic's backtrace. */
+static inline int kernel_load64(va_t va, uint64_t *out)
+{
+	int64_t ret = 0;
+	uint64_t v = 0;
+
+	__asm__ volatile("1: movq (%2), %1\n2:\n" EXTABLE("1b", "2b")
+			 : "+d"(ret), "+r"(v)
+			 : "r"(va)
+			 : "memory");
+	*out = v;
+	return (int)ret;
+}
+
 /* Copy len bytes; -EFAULT after a part was copied if an address is bad. */
 must_check int user_copy_in(void *to, va_t from, size_t len);
 must_check int user_copy_out(va_t to, const void *from, size_t len);

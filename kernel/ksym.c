@@ -14,11 +14,12 @@ struct ksym {
 extern const struct ksym ksym_table[] __attribute__((weak));
 extern const uint64_t ksym_count __attribute__((weak));
 
-const char *ksym_find(uint64_t address, uint64_t *offset)
+const char *ksym_find(uint64_t address, uint64_t *offset, uint64_t *size)
 {
 	uint64_t low = 0, high = &ksym_count ? ksym_count : 0;
 
 	*offset = address;
+	*size = 0;
 	if (!high || address < (uint64_t)text_start ||
 	    address >= (uint64_t)text_end)
 		return "?";
@@ -31,5 +32,8 @@ const char *ksym_find(uint64_t address, uint64_t *offset)
 			high = mid;
 	}
 	*offset = address - ksym_table[low].address;
+	*size = (low + 1 < ksym_count ? ksym_table[low + 1].address
+				      : (uint64_t)text_end) -
+		ksym_table[low].address;
 	return ksym_table[low].name;
 }

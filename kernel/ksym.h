@@ -9,5 +9,5 @@
 
 #include <stdint.h>
 
-/* The function that contains address, and how far in; "?" if none. */
-const char *ksym_find(uint64_t address, uint64_t *offset);
+/* The function that contains address, how far in, and its bytes; "?" if none. */
+const char *ksym_find(uint64_t address, uint64_t *offset, uint64_t *size);

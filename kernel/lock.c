@@ -19,10 +19,33 @@ struct rw_waiter {
 	bool write, granted; /* under lock->wait */
 };
 
-/* Handlers have no list of their own: they take only innermost locks. */
+/*
+ * Handlers have no list of their own.  What they may take is spinning and of
+ * RANK_WAIT or above, and such locks are never held with interrupts on: so a
+ * handler cannot meet one that its own CPU holds.
+ */
 static struct thread *recorder(void)
 {
 	return cpu_irq_depth() ? NULL : cpu_current();
+}
+
+static void check_context(const char *name, enum lock_rank rank, bool spinning)
+{
+	if (!spinning)
+		might_sleep();
+	else if (rank >= RANK_WAIT && irqs_enabled())
+		panic("lock context: %s (rank %d) with interrupts on", name,
+		      (int)rank);
+	else if (rank < RANK_WAIT && cpu_irq_depth())
+		panic("lock context: %s (rank %d) in an interrupt", name,
+		      (int)rank);
+}
+
+static void held_add(struct thread *t, const void *lock, const char *name,
+		     enum lock_rank rank, bool spinning)
+{
+	assert(t->n_held < LOCKS_HELD);
+	t->held[t->n_held++] = (struct held_lock){ lock, name, rank, spinning };
 }
 
 void lock_record(const void *lock, const char *name, enum lock_rank rank,
@@ -30,21 +53,33 @@ void lock_record(const void *lock, const char *name, enum lock_rank rank,
 {
 	struct thread *t = recorder();
 
+	if (cpu_current())
+		check_context(name, rank, spinning);
 	if (!t)
 		return;
-	if (!spinning)
-		might_sleep();
 	for (unsigned i = 0; i < t->n_held; i++) {
 		struct held_lock *h = &t->held[i];
 
 		if (h->rank < rank ||
 		    (nested && h->rank == rank && h->lock != lock))
 			continue;
-		panic("lock order: %s (rank %d) taken under %s (rank %d)", name,
-		      (int)rank, h->name, (int)h->rank);
+		panic("lock order: %s (rank %d, %p) taken under %s (rank %d, "
+		      "%p)",
+		      name, (int)rank, (void *)lock, h->name, (int)h->rank,
+		      (void *)h->lock);
 	}
-	assert(t->n_held < LOCKS_HELD);
-	t->held[t->n_held++] = (struct held_lock){ lock, name, rank, spinning };
+	held_add(t, lock, name, rank, spinning);
+}
+
+void lock_record_try(const void *lock, const char *name, enum lock_rank rank,
+		     bool spinning)
+{
+	struct thread *t = recorder();
+
+	if (cpu_current() && spinning)
+		check_context(name, rank, spinning);
+	if (t)
+		held_add(t, lock, name, rank, spinning);
 }
 
 void lock_forget(const void *lock, const char *name)
@@ -78,9 +113,11 @@ bool lock_recorded(const void *lock)
 
 void might_sleep(void)
 {
-	if (cpu_preempt_count() || cpu_irq_depth())
-		panic("sleeping where it is not allowed (preempt %u, irq %u)",
-		      cpu_preempt_count(), cpu_irq_depth());
+	if (cpu_preempt_count() || cpu_irq_depth() || !irqs_enabled())
+		panic("sleeping where it is not allowed "
+		      "(preempt %u, irq %u, interrupts %s)",
+		      cpu_preempt_count(), cpu_irq_depth(),
+		      irqs_enabled() ? "on" : "off");
 }
 
 void rw_init(struct rwsem *l, enum lock_rank rank, const char *name)

@@ -50,7 +50,8 @@ static inline void preempt_enable(void)
 		preempt_check();
 }
 
-/* Panics where sleeping is not allowed: preemption off or in an interrupt. */
+/* Panics where sleeping is not allowed: preemption or interrupts off, or in an
+ * interrupt. */
 void might_sleep(void);
 
 /* ---- the record of the checking build ---------------------------------- */
@@ -67,6 +68,9 @@ struct held_lock {
 /* Before waiting; nested: one more of the rank that is held is fine. */
 void lock_record(const void *lock, const char *name, enum lock_rank rank,
 		 bool spinning, bool nested);
+/* After it was taken without waiting: in any order. */
+void lock_record_try(const void *lock, const char *name, enum lock_rank rank,
+		     bool spinning);
 void lock_forget(const void *lock, const char *name);
 bool lock_recorded(const void *lock);
 
@@ -132,6 +136,20 @@ static inline void spin_lock_nested(struct spinlock *l)
 {
 	preempt_disable();
 	spin_take(l, true);
+}
+
+/* Take it if it is free, whatever the rank: who does not wait cannot deadlock,
+ * so order is not checked. */
+static inline bool spin_trylock(struct spinlock *l)
+{
+	preempt_disable();
+	if (atomic_exchange_explicit(&l->taken, 1, memory_order_acquire)) {
+		preempt_enable();
+		return false;
+	}
+	if (CONFIG_CHECK)
+		lock_record_try(l, l->name, l->rank, true);
+	return true;
 }
 
 static inline void spin_unlock(struct spinlock *l)
@@ -201,6 +219,35 @@ static inline void rw_read_lock(struct rwsem *l)
 		    &l->state, &s, s + 1, memory_order_acquire,
 		    memory_order_relaxed)))
 		rw_lock_slow(l, false);
+}
+
+/* Take it if nobody is in the way; never sleeps. */
+static inline bool rw_read_trylock(struct rwsem *l)
+{
+	uint64_t s = atomic_load_explicit(&l->state, memory_order_relaxed);
+
+	do {
+		if (s & (RW_WRITER | RW_WAITERS))
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&l->state, &s, s + 1,
+							memory_order_acquire,
+							memory_order_relaxed));
+	if (CONFIG_CHECK)
+		lock_record_try(l, l->name, l->rank, false);
+	return true;
+}
+
+static inline bool rw_write_trylock(struct rwsem *l)
+{
+	uint64_t s = 0;
+
+	if (!atomic_compare_exchange_strong_explicit(&l->state, &s, RW_WRITER,
+						     memory_order_acquire,
+						     memory_order_relaxed))
+		return false;
+	if (CONFIG_CHECK)
+		lock_record_try(l, l->name, l->rank, false);
+	return true;
 }
 
 static inline void rw_read_unlock(struct rwsem *l)

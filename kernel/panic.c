@@ -10,6 +10,7 @@
 #include "arch/smp.h"
 #include "arch/layout.h"
 #include "arch/trap.h"
+#include "arch/uaccess.h"
 #include "kernel/ksym.h"
 #include "kernel/printk.h"
 #include "kernel/probe.h"
@@ -20,7 +21,7 @@
 
 static void (*exit_hook)(void);
 static void (*report_hook)(const char *cause);
-static _Atomic int panicking;
+static _Atomic int panicking; /* 1 + the CPU that speaks the last words    */
 
 void panic_set_exit(void (*fn)(void))
 {
@@ -34,10 +35,10 @@ void panic_set_report(void (*fn)(const char *cause))
 
 static void print_address(uint64_t address)
 {
-	uint64_t offset;
-	const char *name = ksym_find(address, &offset);
+	uint64_t offset, size;
+	const char *name = ksym_find(address, &offset, &size);
 
-	printk("  [<%016lx>] %s+0x%lx\n", address, name, offset);
+	printk("  [<%016lx>] %s+0x%lx/0x%lx\n", address, name, offset, size);
 }
 
 /* A frame is two words: the caller's frame and the return address. */
@@ -46,14 +47,15 @@ static void backtrace(uint64_t rip, uint64_t rbp)
 	if (rip)
 		print_address(rip);
 	for (unsigned i = 0; i < BACKTRACE_MAX; i++) {
-		const uint64_t *frame = (const uint64_t *)rbp;
+		uint64_t caller, ret;
 
-		if (rbp < VMAP_BASE || rbp & 7 || !frame[1])
+		if (rbp < VMAP_BASE || rbp & 7 || kernel_load64(rbp, &caller) ||
+		    kernel_load64(rbp + 8, &ret) || !ret)
 			return;
-		print_address(frame[1]);
-		if (frame[0] <= rbp)
+		print_address(ret);
+		if (caller <= rbp)
 			return;
-		rbp = frame[0];
+		rbp = caller;
 	}
 }
 
@@ -90,6 +92,7 @@ static void end_thread(struct thread *t, const char *cause)
 {
 	snprintk(t->catch, t->catch_len, "%s", cause);
 	t->caught = true;
+	t->catch = NULL; /* a panic on the way out is a real one */
 	while (t->n_held) {
 		struct held_lock *h = &t->held[t->n_held - 1];
 
@@ -108,20 +111,21 @@ static void end_thread(struct thread *t, const char *cause)
 noreturn static void last_words(const char *cause, struct trap_frame *frame)
 {
 	struct thread *t = cpu_current();
-	int calm = 0;
+	int speaker = 0, self;
 
 	if (t && t->catch && !cpu_irq_depth())
 		end_thread(t, cause);
 	irq_disable();
-	if (!atomic_compare_exchange_strong(&panicking, &calm, 1)) {
-		if (exit_hook && calm == 2)
+	self = (int)cpu_id() + 1;
+	if (!atomic_compare_exchange_strong(&panicking, &speaker, self)) {
+		/* A panic in the panic; another CPU's waits to be stopped. */
+		if (exit_hook && speaker == self)
 			exit_hook();
 		cpu_halt();
 	}
 	smp_stop_others();
 	printk_break_lock();
 	probe_on = false;
-	atomic_store(&panicking, 2);
 	if (report_hook)
 		report_hook(cause);
 	printk("panic: %s\n", cause);

@@ -27,7 +27,7 @@ bool probe_on = CONFIG_CHECK;
 
 void probe_record(const struct probe_point *point, uint64_t a, uint64_t b)
 {
-	probe_fn *hook = READ_ONCE(point->hook);
+	probe_fn *hook = __atomic_load_n(&point->hook, __ATOMIC_ACQUIRE);
 	uint64_t flags = irq_save();
 	struct thread *t = cpu_current();
 	struct ring *r = &rings[cpu_id()];
@@ -39,7 +39,7 @@ void probe_record(const struct probe_point *point, uint64_t a, uint64_t b)
 	r->next++;
 	irq_restore(flags);
 	if (unlikely(hook))
-		hook(a, b, point->arg);
+		hook(a, b, READ_ONCE(point->arg));
 }
 
 unsigned probe_hook(const char *name, probe_fn *fn, void *arg)
@@ -50,8 +50,9 @@ unsigned probe_hook(const char *name, probe_fn *fn, void *arg)
 	     at < __stop_vv_probes; at++) {
 		if (strcmp((*at)->name, name) != 0)
 			continue;
-		(*at)->arg = arg;
-		WRITE_ONCE((*at)->hook, fn);
+		if (fn) /* removing leaves arg: a hook may be running */
+			WRITE_ONCE((*at)->arg, arg);
+		__atomic_store_n(&(*at)->hook, fn, __ATOMIC_RELEASE);
 		n++;
 	}
 	return n;

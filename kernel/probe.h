@@ -49,8 +49,9 @@ void probe_record(const struct probe_point *point, uint64_t a, uint64_t b);
 	} while (0)
 
 /*
- * Run fn(a, b, arg) at every probe of this name; NULL: no more.
- * Returns how many probes have the name.
+ * Run fn(a, b, arg) at every probe of this name; NULL: no more, but one that
+ * already runs on another CPU may still be running.  Without probe_on nothing
+ * is hit and no hook runs.  Returns how many probes have the name.
  */
 unsigned probe_hook(const char *name, probe_fn *fn, void *arg);
 

@@ -5,6 +5,8 @@
 #include "arch/bits.h"
 #include "arch/clock.h"
 #include "arch/smp.h"
+#include "arch/layout.h"
+#include "arch/uaccess.h"
 #include "kernel/panic.h"
 #include "kernel/string.h"
 #include "kernel/waitq.h"
@@ -52,6 +54,19 @@ static void sem_under_spin(void *arg)
 	rw_read_lock(&sem);
 }
 
+static void interrupts_on(void *arg)
+{
+	static struct spinlock waits = SPINLOCK_INIT(RANK_WAIT, "waits");
+
+	spin_lock(&waits);
+}
+
+static void sleep_with_interrupts_off(void *arg)
+{
+	irq_disable();
+	rw_read_lock(&sem);
+}
+
 static bool says(void (*fn)(void *), const char *words)
 {
 	char cause[200] = "";
@@ -79,6 +94,8 @@ TEST(lock, misuse_panics, "unlocking another's lock and sleeping panic")
 	EXPECT(says(not_mine, "unlock: outer is not held*"));
 	EXPECT(says(sleep_spinning, "sleeping where*"));
 	EXPECT(says(sem_under_spin, "sleeping where*"));
+	EXPECT(says(interrupts_on, "lock context: waits*interrupts on"));
+	EXPECT(says(sleep_with_interrupts_off, "sleeping where*off)"));
 }
 
 #define ROUNDS 2000
@@ -339,6 +356,23 @@ TEST(smp, call_runs_here_too, "a call to oneself is a plain call")
 	smp_call(BIT(cpu_id()), call_back, &calls);
 	preempt_enable();
 	EXPECT_EQ(calls, 1);
+}
+
+/* Frame pointers that lead to an unmapped address end the backtrace only. */
+static void on_a_bad_frame(void *arg)
+{
+	uint64_t word = 1;
+
+	EXPECT(kernel_load64(VMAP_BASE + 8, &word));
+	EXPECT(!kernel_load64((uint64_t)arg, &word));
+	EXPECT_EQ(word, 77);
+}
+
+TEST(panic, reads_bad_addresses, "a kernel address that is not there is told")
+{
+	uint64_t here = 77;
+
+	on_a_bad_frame(&here);
 }
 
 static void panics(void *arg)

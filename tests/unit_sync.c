@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * unit_sync.c - sequence counter, SRCU, and the locks that do not wait
+ */
+#include "kernel/panic.h"
+#include "kernel/seqcount.h"
+#include "kernel/srcu.h"
+#include "tests/test.h"
+
+/* ---- locks that do not wait -------------------------------------------- */
+
+static struct spinlock spin = SPINLOCK_INIT(RANK_PT, "tried");
+static struct rwsem sem;
+
+struct tries {
+	bool spin, read, write;
+};
+
+static void try_all(void *arg)
+{
+	struct tries *got = arg;
+
+	got->spin = spin_trylock(&spin);
+	if (got->spin)
+		spin_unlock(&spin);
+	got->write = rw_write_trylock(&sem);
+	if (got->write)
+		rw_write_unlock(&sem);
+	got->read = rw_read_trylock(&sem);
+	if (got->read)
+		rw_read_unlock(&sem);
+}
+
+static struct tries tried_by_another(void)
+{
+	struct tries got = { false, false, false };
+	struct thread *t = thread_create("tries", try_all, &got);
+
+	REQUIRE(t);
+	thread_join(t);
+	return got;
+}
+
+TEST(lock, try_takes_only_what_is_free, "a try fails where a lock would wait")
+{
+	struct tries got;
+
+	rw_init(&sem, RANK_MM, "tried");
+	got = tried_by_another();
+	EXPECT(got.spin && got.read && got.write);
+
+	rw_read_lock(&sem);
+	got = tried_by_another();
+	EXPECT(got.spin && got.read && !got.write);
+	rw_read_unlock(&sem);
+
+	rw_write_lock(&sem);
+	got = tried_by_another();
+	EXPECT(!got.read && !got.write);
+	rw_write_unlock(&sem);
+}
+
+static void try_held(void *arg)
+{
+	*(bool *)arg = spin_trylock(&spin);
+}
+
+TEST(lock, try_leaves_the_record_true, "a tried lock is known to be held")
+{
+	bool twice = true;
+
+	EXPECT(spin_trylock(&spin));
+	EXPECT(spin_held(&spin));
+	try_held(&twice);
+	EXPECT(!twice);
+	spin_unlock(&spin);
+	EXPECT(spin_trylock(&spin));
+	spin_unlock(&spin);
+}
+
+/* ---- sequence counter --------------------------------------------------- */
+
+#define WRITES 20000
+
+static struct {
+	struct seqcount seq;
+	struct spinlock lock;
+	uint64_t a, b; /* always equal outside a write */
+	_Atomic bool done;
+} pair = { .lock = SPINLOCK_INIT(RANK_PT, "pair") };
+
+static void pair_write(uint64_t v)
+{
+	spin_lock(&pair.lock);
+	seq_write_begin(&pair.seq);
+	WRITE_ONCE(pair.a, v);
+	cpu_pause(); /* under icount the other CPUs' turn: readers see half */
+	WRITE_ONCE(pair.b, v);
+	seq_write_end(&pair.seq);
+	spin_unlock(&pair.lock);
+}
+
+static void pair_writer(void *arg)
+{
+	for (uint64_t v = 1; v <= WRITES; v++)
+		pair_write(v);
+	atomic_store(&pair.done, true);
+}
+
+struct reads {
+	uint64_t torn, retries, last;
+};
+
+static void pair_reader(void *arg)
+{
+	struct reads *r = arg;
+
+	do {
+		uint64_t n, a, b;
+
+		for (;;) {
+			n = seq_read_begin(&pair.seq);
+			a = READ_ONCE(pair.a);
+			cpu_pause();
+			b = READ_ONCE(pair.b);
+			if (!seq_read_retry(&pair.seq, n))
+				break;
+			r->retries++;
+		}
+		r->torn += a != b;
+		r->last = a;
+	} while (!atomic_load(&pair.done));
+}
+
+TEST_SMP(seqcount, no_torn_reads, "a reader never keeps half of a write", 2)
+{
+	struct reads reads[2] = { { 0 } };
+	struct thread *t[3];
+
+	pair.a = pair.b = 0;
+	atomic_store(&pair.done, false);
+	t[0] = thread_create("reader", pair_reader, &reads[0]);
+	t[1] = thread_create("reader", pair_reader, &reads[1]);
+	t[2] = thread_create("writer", pair_writer, NULL);
+	for (unsigned i = 0; i < 3; i++) {
+		REQUIRE(t[i]);
+		thread_join(t[i]);
+	}
+	EXPECT_EQ(reads[0].torn + reads[1].torn, 0);
+	EXPECT_EQ(pair.b, WRITES);
+	test_note("%lu reads looked again",
+		  reads[0].retries + reads[1].retries);
+}
+
+TEST(seqcount, a_write_is_noticed, "what was read before a write must go")
+{
+	uint64_t n = seq_read_begin(&pair.seq);
+
+	EXPECT(!seq_read_retry(&pair.seq, n));
+	pair_write(1);
+	EXPECT(seq_read_retry(&pair.seq, n));
+	spin_lock(&pair.lock);
+	n = seq_read_begin(&pair.seq);
+	seq_write_begin(&pair.seq);
+	EXPECT(seq_read_retry(&pair.seq, n));
+	seq_write_end(&pair.seq);
+	spin_unlock(&pair.lock);
+}
+
+/* ---- SRCU ---------------------------------------------------------------- */
+
+static struct srcu srcu;
+
+static struct {
+	struct waitq q;
+	_Atomic bool inside, go, gone, synced;
+} stage;
+
+static void stage_reset(void)
+{
+	srcu_init(&srcu, RANK_TEST, "srcu");
+	waitq_init(&stage.q);
+	atomic_store(&stage.inside, false);
+	atomic_store(&stage.go, false);
+	atomic_store(&stage.gone, false);
+	atomic_store(&stage.synced, false);
+}
+
+static void raise(_Atomic bool *flag)
+{
+	atomic_store(flag, true);
+	wake_all(&stage.q);
+}
+
+static void await(_Atomic bool *flag)
+{
+	wait_event(&stage.q, atomic_load(flag));
+}
+
+static void sleeping_reader(void *arg)
+{
+	unsigned side = srcu_read_lock(&srcu);
+
+	raise(&stage.inside);
+	await(&stage.go);
+	atomic_store(&stage.gone, true);
+	srcu_read_unlock(&srcu, side);
+}
+
+static void synchroniser(void *arg)
+{
+	synchronize_srcu(&srcu);
+	*(bool *)arg = atomic_load(&stage.gone);
+	raise(&stage.synced);
+}
+
+TEST(srcu, waits_for_a_sleeping_reader,
+     "a grace period ends after the readers that it found, and only those")
+{
+	bool after = false;
+	struct thread *reader, *sync;
+	unsigned late;
+
+	stage_reset();
+	reader = thread_create("reader", sleeping_reader, NULL);
+	REQUIRE(reader);
+	await(&stage.inside);
+	sync = thread_create("sync", synchroniser, &after);
+	REQUIRE(sync);
+	while (!atomic_load(&srcu.side)) /* it has flipped, and waits */
+		yield();
+	late = srcu_read_lock(&srcu);
+	EXPECT(!atomic_load(&stage.synced));
+
+	raise(&stage.go);
+	await(&stage.synced);
+
+	EXPECT(after);
+	srcu_read_unlock(&srcu, late);
+	thread_join(reader);
+	thread_join(sync);
+}
+
+/* It has read `side` before a flip, and counts itself behind it. */
+TEST(srcu, waits_for_a_reader_counted_late,
+     "a reader on the side that was left is waited for before its reuse")
+{
+	bool after = false;
+	struct thread *sync;
+
+	stage_reset();
+	synchronize_srcu(&srcu);
+	EXPECT_EQ(atomic_load(&srcu.side), 1);
+	atomic_fetch_add(&srcu.cpu[0].entered[0], 1);
+	sync = thread_create("sync", synchroniser, &after);
+	REQUIRE(sync);
+	while (!atomic_load(&srcu.waiting) && !atomic_load(&stage.synced))
+		yield();
+	for (unsigned i = 0; i < 100; i++)
+		yield(); /* time enough for one who does not wait */
+
+	atomic_store(&stage.gone, true);
+	srcu_read_unlock(&srcu, 0);
+	await(&stage.synced);
+
+	EXPECT(after);
+	thread_join(sync);
+}
+
+TEST(srcu, empty_is_quick, "without readers a grace period does not sleep")
+{
+	stage_reset();
+	for (unsigned i = 0; i < 10; i++) {
+		unsigned side = srcu_read_lock(&srcu);
+
+		srcu_read_unlock(&srcu, side);
+		synchronize_srcu(&srcu);
+		EXPECT_EQ(atomic_load(&srcu.side), (i + 1) & 1);
+	}
+}
+
+#define GENERATIONS 300
+#define LIVE        0x1111
+#define DEAD        0xdead
+
+/* Slots stand for freed memory: who reads DEAD was not waited for. */
+static struct {
+	uint64_t slot[2];
+	_Atomic uint32_t current;
+	_Atomic uint64_t seen_dead, reads;
+	_Atomic bool done;
+} rcu;
+
+static void rcu_reader(void *arg)
+{
+	while (!atomic_load(&rcu.done)) {
+		unsigned side = srcu_read_lock(&srcu);
+		uint32_t i = atomic_load(&rcu.current);
+
+		yield(); /* sleeps, and moves to another CPU perhaps */
+		if (READ_ONCE(rcu.slot[i]) != LIVE)
+			atomic_fetch_add(&rcu.seen_dead, 1);
+		atomic_fetch_add(&rcu.reads, 1);
+		srcu_read_unlock(&srcu, side);
+	}
+}
+
+TEST(srcu, nobody_reads_what_was_freed,
+     "readers on all CPUs never meet what a grace period has passed over")
+{
+	struct thread *t[3];
+
+	stage_reset();
+	atomic_store(&rcu.done, false);
+	atomic_store(&rcu.seen_dead, 0);
+	atomic_store(&rcu.reads, 0);
+	atomic_store(&rcu.current, 0);
+	rcu.slot[0] = LIVE;
+	for (unsigned i = 0; i < 3; i++) {
+		t[i] = thread_create("reader", rcu_reader, NULL);
+		REQUIRE(t[i]);
+	}
+	for (unsigned n = 0; n < GENERATIONS; n++) {
+		uint32_t old = atomic_load(&rcu.current);
+
+		WRITE_ONCE(rcu.slot[!old], LIVE);
+		atomic_store(&rcu.current, !old);
+		synchronize_srcu(&srcu);
+		WRITE_ONCE(rcu.slot[old], DEAD);
+		yield();
+	}
+	atomic_store(&rcu.done, true);
+	for (unsigned i = 0; i < 3; i++)
+		thread_join(t[i]);
+	EXPECT_EQ(atomic_load(&rcu.seen_dead), 0);
+	EXPECT(atomic_load(&rcu.reads) > GENERATIONS / 4);
+}
