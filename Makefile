@@ -16,7 +16,6 @@ CFLAGS	:= -std=gnu11 -ffreestanding -O2 -g -Wall -Wextra -Werror \
 	   -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-pic \
 	   -fno-stack-protector -fno-omit-frame-pointer \
 	   -fno-asynchronous-unwind-tables -fno-strict-aliasing -fno-common \
-	   $(if $(findstring clang,$(CC)),,-fno-toplevel-reorder) \
 	   -I. -DCONFIG_CHECK=$(if $(filter 1,$(RELEASE)),0,1)
 LDFLAGS	:= -nostdlib -static -z max-page-size=4096 -z noexecstack \
 	   --no-warn-rwx-segments -T linker.ld

@@ -9,10 +9,18 @@
 #define likely(x)              __builtin_expect(!!(x), 1)
 #define unlikely(x)            __builtin_expect(!!(x), 0)
 #define must_check             __attribute__((warn_unused_result))
+#define always_inline          inline __attribute__((always_inline))
 #define noinline               __attribute__((noinline))
 #define noreturn               __attribute__((noreturn))
 #define printf_like(fmt, args) __attribute__((format(printf, fmt, args)))
 #define ARRAY_SIZE(a)          (sizeof(a) / sizeof((a)[0]))
+
+/* Variables of a linker section: in the order in which they are written. */
+#if defined(__clang__)
+#define in_order
+#else
+#define in_order __attribute__((no_reorder))
+#endif
 
 /* The compiler may neither move nor merge memory accesses across this. */
 #define barrier() __asm__ volatile("" ::: "memory")

@@ -21,13 +21,6 @@ void anon_vma_init(void)
 	pool_init(&chain_pool, "anon_vma_chain", sizeof(struct anon_vma_chain));
 }
 
-void anon_vma_get(struct anon_vma *av)
-{
-	uint32_t old = atomic_fetch_add(&av->refs, 1);
-
-	assert(old > 0);
-}
-
 void anon_vma_put(struct anon_vma *av)
 {
 	/* A freed child lets go of its parent: a loop, forks can be deep. */

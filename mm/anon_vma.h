@@ -31,6 +31,7 @@
 #include "kernel/itree.h"
 #include "kernel/list.h"
 #include "kernel/lock.h"
+#include "kernel/panic.h"
 
 struct region;
 
@@ -90,5 +91,11 @@ void anon_vma_unclone(struct region *region);
 bool anon_vma_same(const struct region *a, const struct region *b);
 
 /* One more reference; one less.  Any context. */
-void anon_vma_get(struct anon_vma *av);
+static inline void anon_vma_get(struct anon_vma *av)
+{
+	uint32_t old = atomic_fetch_add(&av->refs, 1);
+
+	assert(old > 0);
+}
+
 void anon_vma_put(struct anon_vma *av);

@@ -51,13 +51,11 @@ static void check_entry(struct census *c, struct mm *mm, va_t va, uint64_t e)
 	c->mapped++;
 	if ((e & PTE_W) && !(r->prot & PROT_W))
 		WRONG(c, "mm %u: %lx writable beyond its region", mm->id, va);
-	if (page_kind(page) == PAGE_ANON) {
-		if ((e & PTE_W) && !page_exclusive(page))
-			WRONG(c, "mm %u: %lx writable but shared", mm->id, va);
-	} else if (page_kind(page) != PAGE_OBJECT) {
+	if ((e & PTE_W) && !page_exclusive(page))
+		WRONG(c, "mm %u: %lx writable but shared", mm->id, va);
+	if (page_kind(page) != PAGE_ANON && page_kind(page) != PAGE_OBJECT)
 		WRONG(c, "mm %u: %lx maps a %s page", mm->id, va,
 		      page_kind_name(page_kind(page)));
-	}
 }
 
 static void check_tables(struct mm *mm, void *arg)
@@ -106,7 +104,9 @@ static void check_page(struct census *c, struct page *page)
 	if (refs < known)
 		WRONG(c, "frame %lx: %u references, %u known", pfn_of(page),
 		      refs, known);
-	if (page_exclusive(page) && maps > 1)
+	if (kind == PAGE_OBJECT && !page_exclusive(page))
+		WRONG(c, "object frame %lx asks for copies", pfn_of(page));
+	if (kind == PAGE_ANON && page_exclusive(page) && maps > 1)
 		WRONG(c, "frame %lx: exclusive, %u mappings", pfn_of(page),
 		      maps);
 	c->maps += maps;

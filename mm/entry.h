@@ -44,13 +44,6 @@ static inline struct page *entry_page(uint64_t e)
 	return page_of((e & PTE_ADDR) >> PAGE_SHIFT);
 }
 
-/* May a CPU write through a fresh entry for page, given the region's rights? */
-static inline bool page_writable(struct page *page, enum prot prot)
-{
-	return (prot & PROT_W) &&
-	       (page_kind(page) == PAGE_OBJECT || page_exclusive(page));
-}
-
 /* The access bits, without the frame, that prot asks for. */
 static inline uint64_t entry_rights(enum prot prot, bool writable)
 {
@@ -63,7 +56,8 @@ static inline uint64_t entry_rights(enum prot prot, bool writable)
 /* The entry that maps page with as many of the rights as it may have now. */
 static inline uint64_t entry_make(struct page *page, enum prot prot)
 {
-	return page_pa(page) | entry_rights(prot, page_writable(page, prot));
+	return page_pa(page) |
+	       entry_rights(prot, (prot & PROT_W) && page_exclusive(page));
 }
 
 /* The entry that remembers page while nobody may reach it. */

@@ -75,20 +75,19 @@ static void install_new(struct fault *f, struct page *page)
 		pte_xchg(f->slot, 0);
 		PROBE(pte_clear, f->mm, f->va);
 		tlb_flush_range(f->mm, f->va, f->va + PAGE_SIZE);
-		pte_write(f->slot, e);
 	} else {
-		pt_set(&f->mm->pt, f->slot, e);
+		pt_count(&f->mm->pt, f->slot, 1);
 	}
+	pte_write(f->slot, e);
 	PROBE(pte_set, f->mm, f->va);
 }
 
-static int fault_fresh(struct fault *f)
+/* Context: without pt_lock. */
+static int fault_new(struct fault *f)
 {
 	struct mm *mm = f->mm;
-	struct page *page;
+	struct page *page = page_alloc_zeroed();
 
-	spin_unlock(&mm->pt_lock);
-	page = page_alloc_zeroed();
 	if (!page)
 		return err(ENOMEM);
 	spin_lock(&mm->pt_lock);
@@ -101,6 +100,12 @@ static int fault_fresh(struct fault *f)
 	mm->mapped++;
 	spin_unlock(&mm->pt_lock);
 	return 0;
+}
+
+static int fault_fresh(struct fault *f)
+{
+	spin_unlock(&f->mm->pt_lock);
+	return fault_new(f);
 }
 
 static int fault_zero(struct fault *f)
@@ -219,8 +224,17 @@ static int fault_page(struct fault *f)
 {
 	struct mm *mm = f->mm;
 
+	/* A first write allocates anyway, and looks again after that: the look
+	 * before it needs no lock. */
+	f->slot = pt_slot(&mm->pt, f->va, 0, false);
+	if (f->slot && f->want == WANT_WRITE && !f->region->object) {
+		f->entry = pte_read(f->slot);
+		if (!f->entry)
+			return fault_new(f);
+	}
 	spin_lock(&mm->pt_lock);
-	f->slot = pt_slot(&mm->pt, f->va, 0, true);
+	if (!f->slot)
+		f->slot = pt_slot(&mm->pt, f->va, 0, true);
 	if (!f->slot) {
 		spin_unlock(&mm->pt_lock);
 		return err(ENOMEM);
@@ -235,40 +249,31 @@ static int fault_page(struct fault *f)
 	return f->want == WANT_READ ? fault_zero(f) : fault_fresh(f);
 }
 
-static int fault_locked(struct mm *mm, va_t va, enum prot access,
-			enum want want)
+static int fault_in(struct mm *mm, va_t va, enum prot access, enum want want)
 {
 	struct fault f = { .mm = mm, .va = va & PAGE_MASK, .want = want };
 	int ret;
 
+	rw_read_lock(&mm->lock);
 	f.region = region_find(mm, va);
 	if (!f.region || (f.region->prot & access) != access || !f.region->prot)
-		return err(EFAULT);
-	do {
-		ret = fault_page(&f);
-	} while (ret == -EAGAIN);
+		ret = err(EFAULT);
+	else
+		while ((ret = fault_page(&f)) == -EAGAIN)
+			;
+	rw_read_unlock(&mm->lock);
 	return ret;
 }
 
 int mm_fault(struct mm *mm, va_t va, enum prot access)
 {
-	int ret;
-
-	rw_read_lock(&mm->lock);
-	ret = fault_locked(mm, va, access,
-			   access & PROT_W ? WANT_WRITE : WANT_READ);
-	rw_read_unlock(&mm->lock);
-	return ret;
+	return fault_in(mm, va, access,
+			access & PROT_W ? WANT_WRITE : WANT_READ);
 }
 
 int mm_fault_unshare(struct mm *mm, va_t va)
 {
-	int ret;
-
-	rw_read_lock(&mm->lock);
-	ret = fault_locked(mm, va, PROT_R, WANT_UNSHARE);
-	rw_read_unlock(&mm->lock);
-	return ret;
+	return fault_in(mm, va, PROT_R, WANT_UNSHARE);
 }
 
 /* #PF.  User addresses of a thread with an mm are served; the rest is fixed up

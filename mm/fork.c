@@ -62,19 +62,22 @@ static uint64_t share_special(struct fork *f, uint64_t e, va_t va)
 	return copy_pinned(f, page, va);
 }
 
-/* Is it a mapping of a page that the two can share as it is? */
-static inline bool plain(uint64_t e, struct page *page)
+/*
+ * Take from the parent what it may not keep once the page is shared.  False,
+ * with nothing changed, if it cannot be shared as it is.  The zero page is not
+ * exclusive, and pinned pages are (pin.c): each is asked for only there.
+ */
+static inline bool freeze(uint64_t *slot, uint64_t e, struct page *page)
 {
-	return entry_mapped(e) && page != zero_page && !page_pins(page);
-}
-
-/* Take from the parent what it may not keep once the page is shared. */
-static inline uint64_t freeze(uint64_t *slot, uint64_t e, struct page *page)
-{
-	/* W implies exclusive (B40). */
+	if (unlikely(!entry_mapped(e)))
+		return false;
+	if (unlikely(!page_exclusive(page)))
+		return page != zero_page;
+	if (unlikely(page_pins(page)))
+		return false;
 	page_clear_exclusive(page);
 	pte_and(slot, ~PTE_W);
-	return e & PTE_W;
+	return true;
 }
 
 /* The entries of one table of the parent.  Context: both pt_locks held. */
@@ -82,7 +85,7 @@ static int share_run(struct fork *f, const struct pt_run *run)
 {
 	uint64_t *from = run->slots, *end = from + run->count;
 	uint64_t *first = pt_slot(&f->child->pt, run->va, 0, true), *to = first;
-	unsigned shared = 0, special = 0;
+	unsigned shared, holes = 0, special = 0;
 	uint64_t lost = 0;
 
 	if (!to)
@@ -91,14 +94,14 @@ static int share_run(struct fork *f, const struct pt_run *run)
 		uint64_t e = pte_read(from);
 		struct page *page;
 
-		if (!e)
+		if (!e) {
+			holes++;
 			continue;
+		}
 		page = entry_page(e);
-		if (likely(plain(e, page))) {
-			if (likely(page_exclusive(page)))
-				lost |= freeze(from, e, page);
+		if (likely(freeze(from, e, page))) {
+			lost |= e;
 			page_map_add(page);
-			shared++;
 			pte_write(to, e & ~(PTE_W | PTE_A));
 			continue;
 		}
@@ -109,9 +112,10 @@ static int share_run(struct fork *f, const struct pt_run *run)
 		pte_write(to, e);
 		special++;
 	}
+	shared = (unsigned)(to - first) - holes - special;
 	pt_count(&f->child->pt, first, shared + special);
 	f->child->mapped += shared;
-	f->flush |= lost != 0;
+	f->flush |= (lost & PTE_W) != 0;
 	return from < end ? err(ENOMEM) : 0;
 }
 

@@ -22,23 +22,11 @@ uint64_t tlb_flush_count(void)
 	return atomic_load_explicit(&flushes, memory_order_relaxed);
 }
 
-void tlb_flush_range(struct mm *mm, va_t start, va_t end)
+void tlb_flush_cpus(struct mm *mm, uint64_t cpus, va_t start, va_t end)
 {
-	uint64_t cpus;
-
-	assert(spin_held(&mm->pt_lock));
-	/*
-	 * The entry is changed before we look who has the table loaded; a CPU
-	 * says that it has before it walks the table (mm_load()).  Both sides
-	 * need the full barrier: without it each could miss the other.
-	 */
-	atomic_thread_fence(memory_order_seq_cst);
-	cpus = atomic_load_explicit(&mm->cpus, memory_order_relaxed);
-	if (cpus) {
-		PROBE(tlb_flush, mm, start);
-		atomic_fetch_add_explicit(&flushes, 1, memory_order_relaxed);
-		tlb_shootdown(cpus, start, end);
-	}
+	PROBE(tlb_flush, mm, start);
+	atomic_fetch_add_explicit(&flushes, 1, memory_order_relaxed);
+	tlb_shootdown(cpus, start, end);
 }
 
 void gather_init(struct gather *gather, struct mm *mm)

@@ -17,6 +17,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+#include "kernel/panic.h"
 #include "mm/mm.h"
 
 #define GATHER_PAGES 64
@@ -29,6 +31,9 @@ struct gather {
 	struct page *tables; /* unhooked table pages, linked by mapping  */
 };
 
+/* The longer half of tlb_flush_range(). */
+void tlb_flush_cpus(struct mm *mm, uint64_t cpus, va_t start, va_t end);
+
 /*
  * Make every CPU that has mm loaded forget its translations of [start, end).
  * When it returns, accesses that start later use the entries as they are now.
@@ -36,7 +41,21 @@ struct gather {
  *
  * Context: mm->pt_lock held, interrupts on; spins until all have answered.
  */
-void tlb_flush_range(struct mm *mm, va_t start, va_t end);
+static inline void tlb_flush_range(struct mm *mm, va_t start, va_t end)
+{
+	uint64_t cpus;
+
+	assert(spin_held(&mm->pt_lock));
+	/*
+	 * The entry is changed before we look who has the table loaded; a CPU
+	 * says that it has before it walks the table (mm_load()).  Both sides
+	 * need the full barrier: without it each could miss the other.
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
+	cpus = atomic_load_explicit(&mm->cpus, memory_order_relaxed);
+	if (cpus)
+		tlb_flush_cpus(mm, cpus, start, end);
+}
 
 /* Begin with nothing gathered. */
 void gather_init(struct gather *gather, struct mm *mm);

@@ -133,7 +133,7 @@ struct page *object_page(struct object *object, uint64_t index)
 		atomic_fetch_add(&object->refs, 1);
 		page->mapping = (uintptr_t)object;
 		page->index = index;
-		page_set_kind(page, PAGE_OBJECT);
+		page_set_user(page, PAGE_OBJECT);
 		page = slot_fill(slot, page);
 	}
 	page_get(page);

@@ -47,7 +47,7 @@ enum page_kind {
 #define PG_BUDDY     BIT(8)        /* head of a block in the buddy lists  */
 #define PG_TAIL      BIT(9)        /* inside an allocated block of 2^n    */
 #define PG_POISONED  BIT(10)       /* free and filled with PMM_POISON     */
-#define PG_EXCLUSIVE BIT(11)       /* anonymous, mapped by one mm only    */
+#define PG_EXCLUSIVE BIT(11)       /* written in place: no copy first     */
 #define PG_DIRTY     BIT(12)       /* written since it was last clean */
 #define PG_FRESH     BIT(13) /* poisoned since pmm_check_poison() came by */
 #define PG_OWNER     GENMASK(31, 16) /* free for the owner of the frame   */
@@ -218,6 +218,15 @@ static inline void page_set_kind(struct page *page, enum page_kind kind)
 	atomic_store_explicit(&page->flags, flags | kind, memory_order_relaxed);
 }
 
+/* The same, for user pages, which are born exclusive. */
+static inline void page_set_user(struct page *page, enum page_kind kind)
+{
+	uint32_t flags = page_flags(page) & ~(uint32_t)PG_KIND;
+
+	atomic_store_explicit(&page->flags, flags | kind | PG_EXCLUSIVE,
+			      memory_order_relaxed);
+}
+
 /* One PG_* bit; others may change theirs at the same time. */
 static inline bool page_test(const struct page *page, uint32_t bit)
 {
@@ -234,7 +243,10 @@ static inline void page_clear(struct page *page, uint32_t bit)
 	atomic_fetch_and_explicit(&page->flags, ~bit, memory_order_relaxed);
 }
 
-/* The frame's content is in one mm only: a write fault may reuse it. */
+/*
+ * A write needs no copy: the content is an object's, or private and in one mm
+ * only.  Linux: PG_anon_exclusive, for private pages.
+ */
 static inline bool page_exclusive(const struct page *page)
 {
 	return page_test(page, PG_EXCLUSIVE);

@@ -196,7 +196,7 @@ static noinline struct page *alloc_slow(struct frame_cache *cache)
 	return page;
 }
 
-struct page *page_alloc(void)
+static always_inline struct page *frame_take(void)
 {
 	struct frame_cache *cache;
 	struct page *page;
@@ -212,9 +212,14 @@ struct page *page_alloc(void)
 	return page;
 }
 
+struct page *page_alloc(void)
+{
+	return frame_take();
+}
+
 struct page *page_alloc_zeroed(void)
 {
-	struct page *page = page_alloc();
+	struct page *page = frame_take();
 
 	if (likely(page))
 		page_zero(page);

@@ -17,9 +17,11 @@
 #define RIGHTS (PTE_P | PTE_W | PTE_U | PTE_NX | ENTRY_NOACCESS)
 
 /*
- * Give the entry these rights, and W if it may be had.  Returns the bits by
- * which the entry now allows less: P and W that went, NX that came.
+ * Give the entry these rights, and W if it may be had.  Returns bits that, ANDed
+ * with LOST, say what the entry now allows less: P and W that went, NX that came.
  */
+#define LOST (PTE_P | PTE_W | PTE_NX)
+
 static inline uint64_t entry_protect(uint64_t *slot, uint64_t e,
 				     uint64_t rights, bool write)
 {
@@ -27,11 +29,25 @@ static inline uint64_t entry_protect(uint64_t *slot, uint64_t e,
 
 	do {
 		new = (e & ~RIGHTS) | rights;
-		if (write && page_writable(entry_page(e), PROT_W))
+		if (write && page_exclusive(entry_page(e)))
 			new |= PTE_W;
 	} while (!pte_cmpxchg(slot, &e, new));
-	return (e ^ new) & (new &PTE_NX ? PTE_NX | (e & (PTE_P | PTE_W))
-					: e &(PTE_P | PTE_W));
+	return (e ^ new) & (e ^ PTE_NX);
+}
+
+/* All entries of a run; the result as above.  Context: pt_lock held. */
+static always_inline uint64_t run_protect(const struct pt_run *run,
+					  uint64_t rights, bool write)
+{
+	uint64_t *end = run->slots + run->count, lost = 0;
+
+	for (uint64_t *slot = run->slots; slot < end; slot++) {
+		uint64_t e = pte_read(slot);
+
+		if (entry_mapped(e))
+			lost |= entry_protect(slot, e, rights, write);
+	}
+	return lost;
 }
 
 static void protect_region(struct region *r, enum prot prot)
@@ -42,18 +58,13 @@ static void protect_region(struct region *r, enum prot prot)
 	va_t va = r->start;
 
 	while (pt_next_run(&mm->pt, &va, r->end, &run)) {
-		uint64_t lost = 0;
+		uint64_t lost;
 
 		spin_lock(&mm->pt_lock);
-		for (unsigned i = 0; i < run.count; i++) {
-			uint64_t e = pte_read(&run.slots[i]);
-
-			if (entry_mapped(e))
-				lost |= entry_protect(&run.slots[i], e, rights,
-						      prot & PROT_W);
-		}
+		lost = prot & PROT_W ? run_protect(&run, rights, true)
+				     : run_protect(&run, rights, false);
 		PROBE(pte_protect, mm, run.va);
-		if (lost)
+		if (lost & LOST)
 			tlb_flush_range(mm, run.va,
 					run.va + run.count * PAGE_SIZE);
 		spin_unlock(&mm->pt_lock);

@@ -66,16 +66,6 @@ void rmap_remove(struct region *region)
 		itree_remove(&chain->anon_vma->chains, &chain->node);
 }
 
-void page_set_anon(struct page *page, struct region *region, va_t va)
-{
-	anon_vma_get(region->anon_vma);
-	page->mapping = (uintptr_t)region->anon_vma;
-	page->index = region_pgoff(region, va);
-	/* Nobody else maps a new page: it may be written in place. */
-	page_set_kind(page, PAGE_ANON);
-	page_set_exclusive(page);
-}
-
 void page_leave_family(struct page *page)
 {
 	if (page_kind(page) == PAGE_ANON)
@@ -130,16 +120,4 @@ void rmap_walk(struct page *page, rmap_visit *visit, void *arg)
 		walk_anon(page, visit, arg);
 	else if (page_kind(page) == PAGE_OBJECT)
 		walk_object(page, visit, arg);
-}
-
-uint64_t *rmap_entry(struct page *page, struct region *region, va_t va)
-{
-	uint64_t *slot, e;
-
-	assert(spin_held(&region->mm->pt_lock));
-	slot = pt_slot(&region->mm->pt, va, 0, false);
-	if (!slot)
-		return NULL;
-	e = pte_read(slot);
-	return entry_mapped(e) && entry_page(e) == page ? slot : NULL;
 }

@@ -23,7 +23,9 @@
  */
 #pragma once
 
-#include "mm/mm.h"
+#include "mm/anon_vma.h"
+#include "mm/entry.h"
+#include "mm/region.h"
 
 /*
  * One visit: region may map page at va.  Look under region->mm->pt_lock.
@@ -44,7 +46,18 @@ void rmap_walk(struct page *page, rmap_visit *visit, void *arg);
  * The entry in region's table that maps page at va, or NULL.  A no-access
  * entry maps.  Context: region->mm->pt_lock held.
  */
-uint64_t *rmap_entry(struct page *page, struct region *region, va_t va);
+static always_inline uint64_t *rmap_entry(struct page *page,
+					  struct region *region, va_t va)
+{
+	uint64_t *slot, e;
+
+	assert(spin_held(&region->mm->pt_lock));
+	slot = pt_slot(&region->mm->pt, va, 0, false);
+	if (!slot)
+		return NULL;
+	e = pte_read(slot);
+	return entry_mapped(e) && pt_pa(e) == page_pa(page) ? slot : NULL;
+}
 
 /*
  * Make every mapping of page unreachable: private pages are parked behind
@@ -82,7 +95,14 @@ void rmap_remove(struct region *region);
  * The page, freshly allocated and seen by nobody else, becomes a private page
  * of region at va.
  */
-void page_set_anon(struct page *page, struct region *region, va_t va);
+static inline void page_set_anon(struct page *page, struct region *region,
+				 va_t va)
+{
+	anon_vma_get(region->anon_vma);
+	page->mapping = (uintptr_t)region->anon_vma;
+	page->index = region_pgoff(region, va);
+	page_set_user(page, PAGE_ANON);
+}
 
 /* The last reference of a user page is gone: leave the family or object. */
 void page_leave_family(struct page *page);

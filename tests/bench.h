@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "arch/compiler.h"
 
 struct bench {
 	const char *name, *what;
@@ -21,7 +22,7 @@ struct bench {
 	static void bench_##name_(void);                                 \
 	static const struct bench b_##name_ = { #name_, what_,           \
 						bench_##name_ };         \
-	static const struct bench *const at_b_##name_                    \
+	static const struct bench *const at_b_##name_ in_order           \
 		__attribute__((section("vv_bench"), used)) = &b_##name_; \
 	static void bench_##name_(void)
 

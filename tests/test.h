@@ -29,15 +29,15 @@ struct test {
 #define TEST_LIMIT 60
 
 /* The linker collects pointers to all tests in one array. */
-#define TEST_FULL(suite_, name_, claim_, cpus_, limit_)       \
-	static void suite_##_##name_(void);                   \
-	static const struct test test_##suite_##_##name_ = {  \
-		#suite_,          #name_, claim_, __FILE__,   \
-		suite_##_##name_, cpus_,  limit_              \
-	};                                                    \
-	static const struct test *const at_##suite_##_##name_ \
-		__attribute__((section("vv_tests"), used)) =  \
-			&test_##suite_##_##name_;             \
+#define TEST_FULL(suite_, name_, claim_, cpus_, limit_)                \
+	static void suite_##_##name_(void);                            \
+	static const struct test test_##suite_##_##name_ = {           \
+		#suite_,          #name_, claim_, __FILE__,            \
+		suite_##_##name_, cpus_,  limit_                       \
+	};                                                             \
+	static const struct test *const at_##suite_##_##name_ in_order \
+		__attribute__((section("vv_tests"), used)) =           \
+			&test_##suite_##_##name_;                      \
 	static void suite_##_##name_(void)
 
 #define TEST(suite, name, claim) TEST_FULL(suite, name, claim, 1, 0)

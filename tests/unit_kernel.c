@@ -2,6 +2,7 @@
 /*
  * unit_kernel.c - strings, printing, the interval tree, probes, injection
  */
+#include "arch/bits.h"
 #include "arch/cpu.h"
 #include "kernel/inject.h"
 #include "kernel/itree.h"
@@ -9,6 +10,7 @@
 #include "kernel/printk.h"
 #include "kernel/probe.h"
 #include "kernel/string.h"
+#include "kernel/thread.h"
 #include "tests/test.h"
 
 #define EXPECT_PRINTS(want, ...)                                             \
@@ -185,6 +187,46 @@ TEST(probe, ring_keeps_order, "hits come back in the order of time")
 		PROBE(unit_order, key, i);
 	n = probe_collect(hits, 64, since, key);
 	EXPECT_EQ(n, 20);
+	for (size_t i = 0; i < n; i++)
+		EXPECT_EQ(hits[i].b, i);
+}
+
+#define HITS 20
+
+static _Atomic unsigned turn;
+
+/* Two CPUs hit in turns: the order between them is known. */
+static void hit_in_turn(void *arg)
+{
+	unsigned me = cpu_id();
+
+	for (unsigned i = me; i < HITS; i += 2) {
+		while (atomic_load(&turn) != i)
+			cpu_pause();
+		PROBE(unit_turn, arg, i);
+		atomic_store(&turn, i + 1);
+	}
+}
+
+TEST_SMP(probe, rings_merge, "hits of several CPUs come back in one order", 2)
+{
+	static struct probe_hit hits[64];
+	uint64_t since = rdtsc(), key = since | 1;
+	struct thread *t[2];
+	size_t n;
+
+	if (!probe_on)
+		SKIP("probes are off");
+	atomic_store(&turn, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		t[i] = thread_create_on(BIT(i), "hits", hit_in_turn,
+					(void *)key);
+		REQUIRE(t[i]);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		thread_join(t[i]);
+	n = probe_collect(hits, 64, since, key);
+	EXPECT_EQ(n, HITS);
 	for (size_t i = 0; i < n; i++)
 		EXPECT_EQ(hits[i].b, i);
 }

@@ -108,7 +108,7 @@ static void pair_writer(void *arg)
 }
 
 struct reads {
-	uint64_t torn, retries, last;
+	uint64_t torn, retries, reads;
 };
 
 static void pair_reader(void *arg)
@@ -121,14 +121,15 @@ static void pair_reader(void *arg)
 		for (;;) {
 			n = seq_read_begin(&pair.seq);
 			a = READ_ONCE(pair.a);
-			cpu_pause();
+			if (r->reads % 2)
+				cpu_pause();
 			b = READ_ONCE(pair.b);
 			if (!seq_read_retry(&pair.seq, n))
 				break;
 			r->retries++;
 		}
 		r->torn += a != b;
-		r->last = a;
+		r->reads++;
 	} while (!atomic_load(&pair.done));
 }
 

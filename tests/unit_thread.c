@@ -110,7 +110,7 @@ static void count_up(void *arg)
 
 		spin_lock(&counter_lock);
 		v = counter;
-		barrier();
+		cpu_pause(); /* under icount: the next CPU's turn */
 		WRITE_ONCE(counter, v + 1);
 		spin_unlock(&counter_lock);
 	}
