@@ -30,9 +30,9 @@ OBJ	:= $(C_SRC:%=$(OUT)/%.o) $(S_SRC:%=$(OUT)/%.o)
 #: make bench  one line a figure: name value unit (RELEASE=0: the checking build)
 #: make mutants  break the kernel line by line; the suite must fail each time
 #: make check  format, layers, headers, sizes
-#: make debug  the machine stopped, gdb attached
+#: make debug  the machine stopped, gdb attached, k-pt k-page k-threads k-lock k-trace
 #: make doctor what is installed, what is missing
-#: make all, iso, host-test, test-quick, fmt, clean
+#: make all, iso, host-test, gdb-test, test-quick, fmt, clean
 help:
 	@sed -n 's/^#: //p' Makefile
 
@@ -123,9 +123,13 @@ fmt:
 debug: all
 	@tools/debug $(KERNEL)
 
+gdb-test: all
+	@SMP=2 MEM=512M T='cow.*' APPEND= \
+		timeout 60 tools/debug $(KERNEL) -nx -batch -x tools/gdb/check.py
+
 clean:
 	rm -rf $(O)
 
 .PHONY: help all run test test-quick list iso bench check mutants doctor fmt
-.PHONY: debug clean host-test
+.PHONY: debug clean host-test gdb-test
 .DELETE_ON_ERROR:

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""make gdb-test: run every command of kernel.py and compare what it prints.
+
+The guest is stopped in the middle of a copy-on-write: parent and child share
+page 1, and the parent's entry of page 0 is cleared but not flushed yet.  What
+must be printed follows from that, from the arguments of the function that we
+stopped in and from the layout of the image; nothing is a recorded output.
+It is stopped again at the end of the run, for the rings of both CPUs.
+"""
+import re
+import traceback
+
+import gdb
+
+KERNEL_BASE, DIRECT_BASE = 0xffffffff80000000, 0xffff800000000000
+PAGE = 4096
+checks = 0
+
+
+def value(expression):
+    return int(gdb.parse_and_eval(f"(unsigned long)({expression})")) % (1 << 64)
+
+
+def say(command):
+    try:
+        return gdb.execute(command, to_string=True).splitlines()
+    except gdb.error as e:
+        return [str(e)]
+
+
+def expect(command, *patterns, last=False):
+    """The lines (last: the last lines) that it prints match these, one each."""
+    global checks
+    checks += 1
+    lines = say(command)
+    got = lines[-len(patterns):] if last else lines
+    if len(got) != len(patterns) or not all(map(re.match, patterns, got)):
+        raise AssertionError("\n".join([f"{command}: wanted", *patterns, "got", *lines]))
+
+
+def leaf(va, mm=""):
+    """(physical address, rights) that k-pt ends with."""
+    line = say(f"k-pt {va:#x} {mm}")[-1]
+    found = re.match(r"level [012]: [0-9a-f]{16} leaf (0x[0-9a-f]+) ([a-z-]{6})$", line)
+    if not found:
+        raise AssertionError(f"k-pt {va:#x} {mm}: no leaf: {line}")
+    return int(found[1], 16), found[2]
+
+
+def expect_leaf(va, pa, rights, mm=""):
+    global checks
+    checks += 1
+    got = leaf(va, mm)
+    if got[0] != pa or not re.match(rights, got[1]):
+        raise AssertionError(f"k-pt {va:#x} {mm}: got {got[0]:#x} {got[1]}, "
+                             f"wanted {pa:#x} {rights}")
+
+
+def before_boot():
+    expect("k-pt 0", "paging is off")
+    expect("k-threads", "Cannot access memory .*: not mapped yet")
+    expect("k-page 0", "frame 0x0: there are 0x0|Cannot access memory")
+
+
+def image():
+    """The image lies at KERNEL_BASE + pa; its sections have their rights."""
+    for symbol, rights in (("tests_main", "r-x-"), ("kind_names", "r---"), ("frames", "rw--")):
+        va = value(f"&{symbol}")
+        expect_leaf(va, va - KERNEL_BASE, rights)
+        expect(f"k-page {va - KERNEL_BASE >> 12:#x}", "PAGE_RESERVED ")
+    expect_leaf(DIRECT_BASE + 0x1234567, 0x1234567, "rw--")
+    guard = value("((struct guard *)&guards_start)->page")
+    expect(f"k-pt {guard:#x}", *[r"level \d: .* table "] * 3, "level 0: 0{16} hole")
+
+
+def copy_on_write(mm, va):
+    table = r"level \d: [0-9a-f]{16} table 0x[0-9a-f]+000 rwxu"
+    for command in (f"k-pt {va:#x}", f"k-pt {va:#x} {mm:#x}"):
+        expect(command, table, table, table, "level 0: 0{16} hole")
+    shared, rights = leaf(va + PAGE)
+    expect_leaf(va + PAGE, shared, rights, f"{mm:#x}")
+    if not re.match("r--u-", rights):
+        raise AssertionError(f"the shared page is {rights}")
+    expect(f"k-page {shared >> 12:#x}", "PAGE_ANON refs 2 maps 2 pins 0 ")
+    expect("k-page frames_end", "frame 0x")
+    expect("k-page $cr3>>12", "PAGE_TABLE refs 1 maps 0 ")
+    expect("k-page zero_page-frames", "PAGE_ZERO ")
+
+
+def who_does_what(mm, va):
+    thread = "both_sides_keep_their_own"
+    test = rf"\d+ {thread} "
+    expect("k-threads", r"1 main BLOCKED locks 0 mm 0x0 ", rf"{test}RUNNING locks 2 mm {mm:#x} ",
+           r"cpu0 idle (READY|RUNNING) locks 0 ", r"cpu1 idle (READY|RUNNING) locks 0 ")
+    if sum("idle RUNNING" in line for line in say("k-threads")) != 1:
+        raise AssertionError("of two CPUs one runs the test, and one idles")
+    expect("k-lock", rf"{test}RANK_MM mm sleeping {mm:#x}", rf"{test}RANK_PT pt spinning 0x")
+    step = rf"\d+ cpu[01] thread \d+ %s {mm:#x} {va:#x} mm/fault\.c:\d+$"
+    expect("k-trace 3", r"\d+ cpu", step % "cow_copied", step % "pte_clear")
+    expect("k-trace 0")
+
+
+def rings_merged():
+    """Both CPUs have hits by now; none is lost, and they come in order of time."""
+    ring = "'kernel/probe.c'::rings[%d].next"
+    hits = [value(ring % cpu) for cpu in range(2)]
+    if not all(hits):
+        raise AssertionError(f"the CPUs have {hits} hits: not enough to compare")
+    lines = say("k-trace 100000")
+    times = [int(line.split()[0]) for line in lines]
+    if len(lines) != sum(min(n, 512) for n in hits) or times != sorted(times):
+        raise AssertionError(f"k-trace: {len(lines)} lines of {hits} hits, or out of order")
+    if say("k-trace") != lines[-20:]:
+        raise AssertionError("k-trace: not the last 20")
+
+
+def main():
+    before_boot()
+    gdb.execute("break tlb_flush_range if end == start + 4096")
+    gdb.execute("continue")
+    mm, va = value("mm"), value("start")
+    image()
+    copy_on_write(mm, va)
+    who_does_what(mm, va)
+    gdb.execute("delete")
+    gdb.execute("break ktap_end")
+    gdb.execute("continue")
+    rings_merged()
+    print(f"ok gdb: {checks} outputs")
+
+
+try:
+    main()
+except Exception:  # pylint: disable=broad-except
+    traceback.print_exc()
+    gdb.execute("quit 1")
