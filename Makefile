@@ -90,20 +90,32 @@ bench:
 	@$(MAKE) -s >&2 all RELEASE=$(if $(filter 0,$(RELEASE)),$(if $(filter command%,$(origin RELEASE)),0,1),1)
 	@tools/bench $(O)/$(if $(and $(filter command%,$(origin RELEASE)),$(filter 0,$(RELEASE))),check,release)/visavis.elf $(T)
 
-# The parsers of what others claim, on the host, under the sanitizers.
-FUZZ	:= $(O)/fuzz_firmware
-$(FUZZ): tests/host/fuzz_firmware.c boot/multiboot.c drivers/acpi.c kernel/string.c
-	@mkdir -p $(@D)
-	$(Q)gcc -std=gnu11 -g -O1 -Wall -fsanitize=address,undefined -I. \
-		-fno-sanitize-recover -c kernel/string.c -o $@.string.o \
-		-fno-builtin $(foreach f,memcpy memmove memset memcmp strlen \
-		strcmp strncmp strchr,-D$(f)=kernel_$(f))
-	$(Q)gcc -std=gnu11 -g -O1 -Wall -fsanitize=address,undefined -I. \
-		-fno-sanitize-recover $(filter-out kernel/string.c,$^) \
-		$@.string.o -o $@
+# On the host, under the sanitizers: the parsers of what others claim, and what
+# can be compared with the host's libc or with a list.  SEED= as in make run.
+HOST	:= $(O)/host
+HOST_CFLAGS := -std=gnu11 -g -O1 -Wall -Wextra -Werror -Wno-unused-parameter \
+	   -fsanitize=address,undefined -fno-sanitize-recover -I. -DCONFIG_CHECK=1
+STRING	:= memcpy memmove memset memcmp strlen strcmp strncmp strchr
+fuzz_firmware := boot/multiboot drivers/acpi kernel/string
+fuzz_text := kernel/printk kernel/string
+fuzz_itree := kernel/itree
+HOST_TESTS := fuzz_firmware fuzz_text fuzz_itree
 
-host-test: $(FUZZ)
-	@$(FUZZ)
+$(HOST)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(Q)gcc $(HOST_CFLAGS) -MMD -MP -c $< -o $@
+
+# Under names of its own, or it would be the test's and the sanitizer's too.
+$(HOST)/kernel/string.o: HOST_CFLAGS += -fno-builtin $(foreach f,$(STRING),-D$(f)=kernel_$(f))
+
+.SECONDEXPANSION:
+$(HOST_TESTS:%=$(HOST)/%): $(HOST)/%: $(HOST)/tests/host/%.o $$(foreach f,$$($$*),$(HOST)/$$f.o)
+	$(Q)gcc $(HOST_CFLAGS) $^ -o $@
+
+-include $(wildcard $(HOST)/*/*.d $(HOST)/*/*/*.d)
+
+host-test: $(HOST_TESTS:%=$(HOST)/%)
+	@set -e; for t in $^; do timeout 60 $$t $(SEED); done
 
 test:
 	@tools/test

@@ -6,12 +6,10 @@
  * parsers are pure functions over a reader.  Each read is given a buffer of
  * exactly the bytes asked for, so that one byte too far is seen.
  */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include "boot/multiboot.h"
 #include "drivers/acpi.h"
+#include "tests/host/host.h"
 
 #define MEMORY (1u << 20)
 #define ROUNDS 100000
@@ -19,13 +17,6 @@
 static uint8_t memory[MEMORY];
 static void *given[16384];
 static unsigned n_given;
-static uint64_t state = 1;
-
-static uint64_t next(void)
-{
-	state = state * 6364136223846793005u + 1442695040888963407u;
-	return state >> 33;
-}
 
 static const void *read_exactly(pa_t pa, uint64_t len)
 {
@@ -110,17 +101,9 @@ static void good_tables(void)
 
 static void spoil(pa_t pa, size_t len)
 {
-	for (uint64_t n = 1 + next() % 6; n; n--)
-		memory[pa + next() % len] = (uint8_t)next();
+	for (uint64_t n = 1 + below(6); n; n--)
+		memory[pa + below(len)] = (uint8_t)below(256);
 }
-
-#define CHECK(cond)                                                       \
-	do {                                                              \
-		if (!(cond)) {                                            \
-			printf("%s:%d: %s\n", __FILE__, __LINE__, #cond); \
-			exit(1);                                          \
-		}                                                         \
-	} while (0)
 
 static void loader(void)
 {
@@ -133,7 +116,7 @@ static void loader(void)
 	CHECK(info.n_usable == 2 && info.usable[1].end == 512u << 20);
 	CHECK(!strcmp(info.cmdline, " test=cow.* seed=7"));
 	give_back();
-	for (unsigned i = 0; i < ROUNDS; i++) {
+	for (host_round = 0; host_round < ROUNDS; host_round++) {
 		good_block();
 		spoil(0x9000, 0x534);
 		refused += multiboot_parse(0x9500, read_exactly, 0x100000,
@@ -161,11 +144,11 @@ static void firmware(void)
 	CHECK(acpi_find(read_exactly, "APIC", "APIC", &table));
 	CHECK(acpi_find(read_exactly, "APIC", "RSDP", &table));
 	give_back();
-	for (unsigned i = 0; i < ROUNDS / 20; i++) {
+	for (host_round = 0; host_round < ROUNDS / 20; host_round++) {
 		good_tables();
 		spoil(0x21000, 68);
 		/* Half with a checksum that holds: the parser must cope. */
-		if (i % 2)
+		if (host_round % 2)
 			checksum(0x21000, 68, 9);
 		refused += acpi_find(read_exactly, "APIC", NULL, &table) ||
 			   acpi_parse_madt(&table, &madt);
@@ -176,8 +159,9 @@ static void firmware(void)
 	printf("ok firmware: %u spoiled tables refused\n", refused);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	host_begin(argc, argv);
 	loader();
 	firmware();
 	return 0;
