@@ -28,6 +28,7 @@ OBJ	:= $(C_SRC:%=$(OUT)/%.o) $(S_SRC:%=$(OUT)/%.o)
 #: make test   what CI runs: every boot path, 1 and 4 CPUs, host tests, checks
 #: make list   one suite.test a line with its claim
 #: make bench  one line a figure: name value unit (RELEASE=0: the checking build)
+#: make stress-shrink  T=stress.TEST SEED= SMP= MODE=: the few operations that fail
 #: make mutants  break the kernel line by line; the suite must fail each time
 #: make check  format, layers, headers, sizes
 #: make debug  the machine stopped, gdb attached, k-pt k-page k-threads k-lock k-trace
@@ -120,6 +121,9 @@ host-test: $(HOST_TESTS:%=$(HOST)/%)
 test:
 	@tools/test
 
+stress-shrink: all
+	@tools/shrink $(SET) KERNEL=$(KERNEL) $(if $(TRIES),TRIES=$(TRIES))
+
 check:
 	@tools/check
 
@@ -143,5 +147,5 @@ clean:
 	rm -rf $(O)
 
 .PHONY: help all run test test-quick list iso bench check mutants doctor fmt
-.PHONY: debug clean host-test gdb-test
+.PHONY: debug clean host-test gdb-test stress-shrink
 .DELETE_ON_ERROR:

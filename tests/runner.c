@@ -14,6 +14,7 @@
 #include "tests/ktap.h"
 #include "tests/oracle.h"
 #include "tests/select.h"
+#include "tests/stress.h"
 #include "tests/tests.h"
 
 #define PROBES_SHOWN 16
@@ -171,8 +172,12 @@ static unsigned run_all(const struct selection *s)
 int tests_main(const char *cmdline)
 {
 	static struct selection s;
+	const char *why;
 
 	select_tests(cmdline, &s);
+	why = stress_plan(s.ops);
+	if (why && !s.error[0])
+		snprintk(s.error, sizeof(s.error), "%s", why);
 	if (s.error[0]) {
 		printk("visavis: %s\n", s.error);
 		return EXIT_USAGE;

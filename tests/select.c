@@ -13,7 +13,7 @@ extern const struct test *const __stop_vv_tests[];
 
 static const char *const words[] = {
 	"test=", "seed=",   "repeat=", "timeout=", "bench=", "list",
-	"bench", "shuffle", "quick",   "lie=",     "fail=",
+	"bench", "shuffle", "quick",   "lie=",     "fail=",  "ops=",
 };
 
 static void full_name(const struct test *t, char *buf, size_t len)
@@ -184,7 +184,8 @@ static void one_word(struct selection *s, const char *word, char *globs)
 		snprintk(s->bench_glob, sizeof(s->bench_glob), "%s", word + 6);
 	} else if (!strcmp(word, "quick")) {
 		memcpy(globs, "-stress.*", 10);
-	} else if (strncmp(word, "lie=", 4) && strncmp(word, "fail=", 5)) {
+	} else if (strncmp(word, "lie=", 4) && strncmp(word, "fail=", 5) &&
+		   strncmp(word, "ops=", 4)) {
 		unknown_word(s, word);
 	}
 }
@@ -214,6 +215,9 @@ void select_tests(const char *cmdline, struct selection *s)
 
 	*s = (struct selection){ .seed = 1, .repeat = 1 };
 	while (cmdline && !s->error[0]) {
+		/* It may be longer than a word: it is read where it stands. */
+		if (!strncmp(cmdline, "ops=", 4))
+			s->ops = cmdline + 4;
 		cmdline = take(cmdline, ' ', word);
 		if (word[0])
 			one_word(s, word, globs);

@@ -15,6 +15,7 @@ struct selection {
 	uint64_t seed;
 	unsigned repeat, timeout;
 	bool list, bench, shuffle;
+	const char *ops; /* text of ops= in the command line, or NULL       */
 	char bench_glob[64];
 	char error[160]; /* not empty: what is wrong, and the nearest match */
 };

@@ -11,21 +11,22 @@
  * each other's shootdowns, in shared objects (each actor writes only its own
  * word of a shared page, and its model knows the value) and through an evictor
  * that try_to_unmap()s pages behind everybody's back.  So each actor's model is
- * exact while the CPUs really race.
+ * exact while the CPUs really race.  Races inside one address space are the
+ * subject of stress_one.c.
  *
- * A failure names seed and operation; the sequence of an actor depends only on
- * the seed and its number.
+ * Operations are drawn by tests/stress.h: any part of a run can be replayed.
  */
 #include "arch/smp.h"
 #include "arch/uaccess.h"
 #include "kernel/err.h"
+#include "tests/stress.h"
 #include "tests/world.h"
 
 #define ACTORS       4
 #define SPACES       3  /* of one actor at a time                          */
 #define WINDOW       48 /* pages that the model follows                    */
 #define OBJECT_PAGES 16
-#define TOTAL_OPS    208000
+#define OPS          52000 /* of each actor                                */
 
 struct model_page {
 	bool mapped, shared;
@@ -40,29 +41,15 @@ struct space {
 };
 
 struct actor {
-	unsigned id;
-	struct rng rng;
+	unsigned id, number; /* of the operation                           */
 	struct space space[SPACES];
 	uint64_t word[OBJECT_PAGES]; /* what this actor wrote to its word  */
-	uint64_t next_tag;
-	unsigned ops, failed;
-	const char *last; /* operation                                     */
 };
 
 static struct object *shared;
+static struct stress stress;
 
-static unsigned pick(struct actor *a, unsigned n)
-{
-	return (unsigned)rng_below(&a->rng, n);
-}
-
-static void wrong(struct actor *a, unsigned page, uint64_t got, uint64_t want)
-{
-	if (!a->failed++)
-		test_fail(__FILE__, __LINE__,
-			  "actor %u op %u (%s) page %u: got %lx, want %lx",
-			  a->id, a->ops, a->last, page, got, want);
-}
+#define WRONG(a, ...) STRESS_WRONG(&stress, (a)->id, __VA_ARGS__)
 
 /* ---- one page: a real access, and what the model says of it ------------ */
 
@@ -77,19 +64,20 @@ static void check_read(struct actor *a, struct space *s, unsigned i)
 	else if (p->shared)
 		want = a->word[p->index];
 	if (got != want)
-		wrong(a, i, got, want);
+		WRONG(a, "page %u of space %u: read %lx, want %lx", i,
+		      (unsigned)(s - a->space), got, want);
 }
 
 static void check_write(struct actor *a, struct space *s, unsigned i)
 {
 	struct model_page *p = &s->page[i];
 	va_t va = P(i) + (p->shared ? 8 * (1 + a->id) : 0);
-	uint64_t tag = (uint64_t)(a->id + 1) << 56 | ++a->next_tag;
+	uint64_t tag = (uint64_t)(a->id + 1) << 56 | (a->number + 1);
 	bool may = p->mapped && (p->prot & PROT_W);
 	int ret = wr(s->mm, va, tag);
 
 	if ((ret == 0) != may)
-		wrong(a, i, (uint64_t)ret, may);
+		WRONG(a, "the store returns %d", ret);
 	if (!may)
 		return;
 	if (p->shared)
@@ -100,194 +88,189 @@ static void check_write(struct actor *a, struct space *s, unsigned i)
 
 /* ---- operations -------------------------------------------------------- */
 
-static void range(struct actor *a, unsigned *first, unsigned *n)
+static void op_map(struct actor *a, struct space *s, const struct op *op)
 {
-	*first = pick(a, WINDOW);
-	*n = 1 + pick(a, WINDOW - *first < 12 ? WINDOW - *first : 12);
+	int ret = mm_map(s->mm, P(op->page), op->n * PAGE_SIZE, op->prot,
+			 MAP_REPLACE, op->shared ? shared : NULL,
+			 op->shared ? op->index : 0, NULL);
+
+	if (ret)
+		return WRONG(a, "returns %d", ret);
+	for (unsigned i = 0; i < op->n; i++)
+		s->page[op->page + i] =
+			(struct model_page){ true, op->shared, op->prot,
+					     op->index + i, 0 };
 }
 
-static enum prot some_rights(struct actor *a)
+static void op_unmap(struct actor *a, struct space *s, const struct op *op)
 {
-	static const enum prot rights[] = { RW, RW, PROT_R, PROT_NONE };
+	int ret = mm_unmap(s->mm, P(op->page), P(op->page + op->n));
 
-	return rights[pick(a, 4)];
+	if (ret)
+		return WRONG(a, "returns %d", ret);
+	for (unsigned i = 0; i < op->n; i++)
+		s->page[op->page + i].mapped = false;
 }
 
-static void op_map(struct actor *a, struct space *s)
+static void op_protect(struct actor *a, struct space *s, const struct op *op)
 {
-	unsigned first, n, index = 0;
-	enum prot prot = some_rights(a);
-	bool use = pick(a, 3) == 0;
-
-	range(a, &first, &n);
-	if (use) {
-		index = pick(a, OBJECT_PAGES);
-		n = n < OBJECT_PAGES - index ? n : OBJECT_PAGES - index;
-	}
-	if (mm_map(s->mm, P(first), n * PAGE_SIZE, prot, MAP_REPLACE,
-		   use ? shared : NULL, index, NULL))
-		return wrong(a, first, 1, 0);
-	for (unsigned i = 0; i < n; i++)
-		s->page[first + i] =
-			(struct model_page){ true, use, prot, index + i, 0 };
-}
-
-static void op_unmap(struct actor *a, struct space *s)
-{
-	unsigned first, n;
-
-	range(a, &first, &n);
-	if (mm_unmap(s->mm, P(first), P(first + n)))
-		wrong(a, first, 1, 0);
-	for (unsigned i = 0; i < n; i++)
-		s->page[first + i].mapped = false;
-}
-
-static void op_protect(struct actor *a, struct space *s)
-{
-	enum prot prot = some_rights(a);
-	unsigned first, n;
 	bool whole = true;
 	int ret;
 
-	range(a, &first, &n);
-	for (unsigned i = 0; i < n; i++)
-		whole &= s->page[first + i].mapped;
-	ret = mm_protect(s->mm, P(first), P(first + n), prot);
+	for (unsigned i = 0; i < op->n; i++)
+		whole &= s->page[op->page + i].mapped;
+	ret = mm_protect(s->mm, P(op->page), P(op->page + op->n), op->prot);
 	if (ret != (whole ? 0 : -ENOENT))
-		wrong(a, first, (uint64_t)ret, whole);
-	for (unsigned i = 0; whole && i < n; i++)
-		s->page[first + i].prot = prot;
+		WRONG(a, "returns %d", ret);
+	for (unsigned i = 0; whole && i < op->n; i++)
+		s->page[op->page + i].prot = op->prot;
 }
 
-static void op_discard(struct actor *a, struct space *s)
+static void op_discard(struct actor *a, struct space *s, const struct op *op)
 {
-	unsigned first, n;
+	int ret = mm_discard(s->mm, P(op->page), P(op->page + op->n));
 
-	range(a, &first, &n);
-	if (mm_discard(s->mm, P(first), P(first + n)))
-		wrong(a, first, 1, 0);
-	for (unsigned i = 0; i < n; i++)
-		s->page[first + i].tag = 0;
+	if (ret)
+		return WRONG(a, "returns %d", ret);
+	for (unsigned i = 0; i < op->n; i++)
+		s->page[op->page + i].tag = 0;
 }
 
 /* Move one page to a hole: mm_remap() of a single page is always one region. */
-static void op_remap(struct actor *a, struct space *s)
+static void op_remap(struct actor *a, struct space *s, const struct op *op)
 {
-	unsigned from = pick(a, WINDOW), to = pick(a, WINDOW);
-	va_t at;
+	struct model_page *from = &s->page[op->page], *to = &s->page[op->to];
+	va_t at = 0;
 	int ret;
 
-	if (from == to || !s->page[from].mapped || s->page[to].mapped)
+	if (from == to || !from->mapped || to->mapped)
 		return;
-	ret = mm_remap(s->mm, P(from), PAGE_SIZE, P(to), PAGE_SIZE, &at);
-	if (ret || at != P(to))
-		return wrong(a, from, (uint64_t)ret, 0);
-	s->page[to] = s->page[from];
-	s->page[from].mapped = false;
+	ret = mm_remap(s->mm, P(op->page), PAGE_SIZE, P(op->to), PAGE_SIZE,
+		       &at);
+	if (ret || at != P(op->to))
+		return WRONG(a, "returns %d, address %lx", ret, at);
+	*to = *from;
+	from->mapped = false;
 }
 
-static void op_fork(struct actor *a, struct space *s)
+static void op_fork(struct actor *a, struct space *s, const struct op *op)
 {
-	struct space *to = &a->space[pick(a, SPACES)];
+	struct space *to = &a->space[op->to_space];
 	struct mm *child;
+	int ret;
 
 	if (to == s)
 		return;
-	if (mm_fork(s->mm, &child))
-		return wrong(a, 0, 1, 0);
+	ret = mm_fork(s->mm, &child);
+	if (ret)
+		return WRONG(a, "returns %d", ret);
 	mm_bind(NULL);
 	mm_put(to->mm);
 	*to = *s;
 	to->mm = child;
 }
 
-static void op_exit(struct actor *a, struct space *s)
+static void op_exit(struct actor *a, struct space *s, const struct op *op)
 {
+	(void)op;
 	mm_bind(NULL);
 	mm_put(s->mm);
 	*s = (struct space){ .mm = mm_create() };
 	if (!s->mm)
-		test_fail(__FILE__, __LINE__, "no memory for an mm");
+		WRONG(a, "no memory for an mm");
 }
 
-static void op_evict(struct actor *a, struct space *s)
+static void op_evict(struct actor *a, struct space *s, const struct op *op)
 {
-	struct page *page = page_at(s->mm, P(pick(a, WINDOW)));
+	struct page *page = page_at(s->mm, P(op->page));
 
 	if (!page)
 		return;
 	if (page != zero_page && try_to_unmap(page) == -EINVAL)
-		wrong(a, 0, 1, 0);
-	if (pick(a, 2))
+		WRONG(a, "try_to_unmap() returns -EINVAL");
+	if (op->dice & 1)
 		page_referenced(page);
 	page_put(page);
 }
 
-static void op_pin(struct actor *a, struct space *s)
+static void op_pin(struct actor *a, struct space *s, const struct op *op)
 {
-	unsigned i = pick(a, WINDOW);
-	struct model_page *p = &s->page[i];
-	struct page *page;
+	struct model_page *p = &s->page[op->page];
 	bool may = p->mapped && p->prot;
+	struct page *page;
+	uint64_t got;
+	int ret = pin_pages(s->mm, P(op->page), 1, 0, &page);
 
-	if (pin_pages(s->mm, P(i), 1, 0, &page)) {
-		if (may)
-			wrong(a, i, 1, 0);
+	if ((ret == 0) != may)
+		WRONG(a, "returns %d", ret);
+	if (ret)
 		return;
-	}
-	if (!may)
-		wrong(a, i, 0, 1);
-	if (!p->shared && *(uint64_t *)page_va(page) != p->tag)
-		wrong(a, i, *(uint64_t *)page_va(page), p->tag);
+	got = *(uint64_t *)page_va(page);
+	if (may && !p->shared && got != p->tag)
+		WRONG(a, "the pinned page holds %lx, want %lx", got, p->tag);
 	unpin_pages(&page, 1);
 }
 
-static const struct {
-	const char *name;
-	void (*fn)(struct actor *a, struct space *s);
-	unsigned weight;
-} ops[] = {
-	{ "map", op_map, 8 },         { "unmap", op_unmap, 5 },
-	{ "protect", op_protect, 7 }, { "discard", op_discard, 3 },
-	{ "remap", op_remap, 5 },     { "fork", op_fork, 2 },
-	{ "exit", op_exit, 1 },       { "evict", op_evict, 5 },
-	{ "pin", op_pin, 4 },
-};
-
-static void access(struct actor *a, struct space *s)
+/* Bound, and staying so: the next operation must flush this CPU. */
+static void op_write(struct actor *a, struct space *s, const struct op *op)
 {
-	unsigned i = pick(a, WINDOW);
-
-	mm_bind(s->mm); /* and stay: the next operation must flush this CPU */
-	if (pick(a, 2)) {
-		a->last = "write";
-		check_write(a, s, i);
-	} else {
-		a->last = "read";
-		check_read(a, s, i);
-	}
+	mm_bind(s->mm);
+	check_write(a, s, op->page);
 }
 
-static void one_op(struct actor *a)
+static void op_read(struct actor *a, struct space *s, const struct op *op)
 {
-	struct space *s = &a->space[pick(a, SPACES)];
-	unsigned dice = pick(a, 100), sum = 0;
+	mm_bind(s->mm);
+	check_read(a, s, op->page);
+}
 
-	for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
-		sum += ops[i].weight;
-		if (dice < sum) {
-			a->last = ops[i].name;
-			ops[i].fn(a, s);
-			return;
-		}
-	}
-	access(a, s);
+#define IN_PAGE  (OP_PAGE | OP_SPACE)
+#define IN_RANGE (OP_RANGE | OP_SPACE)
+
+static const struct op_kind kinds[] = {
+	{ "map", 8, IN_RANGE | OP_PROT | OP_OBJECT },
+	{ "unmap", 5, IN_RANGE },
+	{ "protect", 7, IN_RANGE | OP_PROT },
+	{ "discard", 3, IN_RANGE },
+	{ "remap", 5, IN_PAGE | OP_TO },
+	{ "fork", 2, OP_SPACE | OP_TO_SPACE },
+	{ "exit", 1, OP_SPACE },
+	{ "evict", 5, IN_PAGE },
+	{ "pin", 4, IN_PAGE },
+	{ "write", 30, IN_PAGE },
+	{ "read", 30, IN_PAGE },
+	{ NULL, 0, 0 },
+};
+
+/* In the order of kinds[]. */
+static void (*const run_op[])(struct actor *a, struct space *s,
+			      const struct op *op) = {
+	op_map,  op_unmap, op_protect, op_discard, op_remap, op_fork,
+	op_exit, op_evict, op_pin,     op_write,   op_read,
+};
+_Static_assert(ARRAY_SIZE(run_op) + 1 == ARRAY_SIZE(kinds), "one each");
+
+/* ---- the run ----------------------------------------------------------- */
+
+static struct op draw(unsigned actor, unsigned number)
+{
+	static const struct op_limits limits = { .spaces = SPACES,
+						 .pages = WINDOW,
+						 .longest = 12,
+						 .object_pages = OBJECT_PAGES };
+
+	return op_draw(kinds, &limits, test_seed(), actor, number);
+}
+
+static void words(unsigned actor, unsigned number, char *buf, size_t len)
+{
+	struct op op = draw(actor, number);
+
+	op_words(kinds, &op, buf, len);
 }
 
 static void check_all(struct actor *a)
 {
-	a->last = "final look";
 	for (unsigned k = 0; k < SPACES; k++)
 		for (unsigned i = 0; i < WINDOW; i++)
 			check_read(a, &a->space[k], i);
@@ -297,8 +280,12 @@ static void actor_main(void *arg)
 {
 	struct actor *a = arg;
 
-	for (; a->ops < TOTAL_OPS / ACTORS && !a->failed; a->ops++)
-		one_op(a);
+	for_each_op(a->number, &stress, a->id, 0, OPS)
+	{
+		struct op op = draw(a->id, a->number);
+
+		run_op[op.kind](a, &a->space[op.space], &op);
+	}
 	check_all(a);
 	mm_bind(NULL);
 	for (unsigned k = 0; k < SPACES; k++)
@@ -312,13 +299,14 @@ TEST_FULL(stress, mm_against_model,
 {
 	static struct actor actor[ACTORS];
 	struct thread *t[ACTORS];
-	unsigned done = 0;
 
+	stress =
+		(struct stress){ .actors = ACTORS, .ops = OPS, .words = words };
+	stress_begin(&stress);
 	shared = object_create(OBJECT_PAGES);
 	REQUIRE(shared);
 	for (unsigned i = 0; i < ACTORS; i++) {
-		actor[i] = (struct actor){ .id = i,
-					   .rng = rng_seed(test_seed() + i) };
+		actor[i] = (struct actor){ .id = i };
 		for (unsigned k = 0; k < SPACES; k++) {
 			actor[i].space[k].mm = mm_create();
 			REQUIRE(actor[i].space[k].mm);
@@ -328,10 +316,9 @@ TEST_FULL(stress, mm_against_model,
 		t[i] = thread_create("actor", actor_main, &actor[i]);
 		REQUIRE(t[i]);
 	}
-	for (unsigned i = 0; i < ACTORS; i++) {
+	for (unsigned i = 0; i < ACTORS; i++)
 		thread_join(t[i]);
-		done += actor[i].ops;
-	}
-	EXPECT_EQ(done, TOTAL_OPS);
+	if (!stress_planned() && !stress.failed)
+		EXPECT_EQ(stress.done, ACTORS * OPS);
 	object_put(shared);
 }

@@ -7,7 +7,7 @@
 /*
  * Run what the command line asks for, print KTAP, and return the machine's exit
  * value (drivers/exitport.h).  Words: test=GLOB,-GLOB... list bench seed=N
- * repeat=N shuffle timeout=SECONDS lie=... fail=alloc:nth=N
+ * repeat=N shuffle timeout=SECONDS lie=... fail=alloc:nth=N ops=... (stress.h)
  * Context: a thread, all CPUs up.
  */
 int tests_main(const char *cmdline);
