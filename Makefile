@@ -24,7 +24,7 @@ C_SRC	:= $(wildcard $(LAYERS:%=%/*.c))
 S_SRC	:= $(wildcard $(LAYERS:%=%/*.asm))
 OBJ	:= $(C_SRC:%=$(OUT)/%.o) $(S_SRC:%=$(OUT)/%.o)
 
-#: make run    boot in QEMU, run the suite; T= SMP= MEM= MODE= BOOT= SEED= QEMU= APPEND=
+#: make run    boot in QEMU, run the suite; T= SMP= MEM= MODE= BOOT= SEED= DEVICES= QEMU= APPEND=
 #: make test   what CI runs: every boot path, 1 and 4 CPUs, host tests, checks
 #: make list   one suite.test a line with its claim
 #: make bench  one line a figure: name value unit (RELEASE=0: the checking build)
@@ -64,7 +64,7 @@ $(KERNEL): $(OBJ) $(OUT)/ksyms.c linker.ld
 -include $(C_SRC:%=$(OUT)/%.d) $(S_SRC:%=$(OUT)/%.d)
 
 ISO	:= $(O)/visavis.iso
-SET	= $(foreach v,MODE BOOT SMP MEM T SEED APPEND QEMU CPU,\
+SET	= $(foreach v,MODE BOOT SMP MEM T SEED APPEND QEMU CPU DEVICES,\
 	  $(if $($(v)),'$(v)=$($(v))'))
 
 # Names that are nearly a setting would silently do nothing: say so.
