@@ -29,12 +29,40 @@ static inline uint8_t inb(uint16_t port)
 	return v;
 }
 
+static inline uint16_t inw(uint16_t port)
+{
+	uint16_t v;
+
+	__asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port) : "memory");
+	return v;
+}
+
 static inline uint32_t inl(uint16_t port)
 {
 	uint32_t v;
 
 	__asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port) : "memory");
 	return v;
+}
+
+static inline uint8_t mmio_read8(const void *reg)
+{
+	return *(const volatile uint8_t *)reg;
+}
+
+static inline void mmio_write8(void *reg, uint8_t v)
+{
+	*(volatile uint8_t *)reg = v;
+}
+
+static inline uint16_t mmio_read16(const void *reg)
+{
+	return *(const volatile uint16_t *)reg;
+}
+
+static inline void mmio_write16(void *reg, uint16_t v)
+{
+	*(volatile uint16_t *)reg = v;
 }
 
 static inline uint32_t mmio_read32(const void *reg)

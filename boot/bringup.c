@@ -7,6 +7,7 @@
 #include "arch/smp.h"
 #include "boot/boot.h"
 #include "drivers/acpi.h"
+#include "drivers/pci.h"
 #include "kernel/printk.h"
 #include "kernel/string.h"
 #include "mm/kmap.h"
@@ -16,6 +17,7 @@
 #define LAPIC_PA    UINT64_C(0xfee00000)
 
 static struct acpi_madt madt;
+static struct acpi_mcfg mcfg;
 
 /* One sentence, and the status that says "not this machine". */
 noreturn static void refuse(const char *why)
@@ -45,15 +47,24 @@ static const char *lie(const struct boot_info *info)
 {
 	if (glob_match("*lie=rsdp*", info->cmdline))
 		return "RSDP";
+	if (glob_match("*lie=mcfg*", info->cmdline))
+		return "MCFG";
 	return glob_match("*lie=madt*", info->cmdline) ? "APIC" : NULL;
 }
 
 /* While all of low memory can still be read: the final map shows RAM only. */
-static void read_madt(const struct boot_info *info)
+static void read_acpi(const struct boot_info *info)
 {
 	static struct acpi_table table;
-	const char *why = acpi_find(read_physical, "APIC", lie(info), &table);
+	const char *why = acpi_find(read_physical, "MCFG", lie(info), &table);
 
+	if (!why)
+		why = acpi_parse_mcfg(&table, &mcfg);
+	if (glob_match("*lie=window*", info->cmdline))
+		mcfg.bus0 += ECAM_BUS; /* where bus 1 is */
+	if (why)
+		printk("# %s: PCI by ports\n", why);
+	why = acpi_find(read_physical, "APIC", lie(info), &table);
 	if (!why)
 		why = acpi_parse_madt(&table, &madt);
 	if (why) {
@@ -70,7 +81,7 @@ void boot_memory(pa_t info_pa, struct boot_info *info)
 
 	if (why)
 		refuse(why);
-	read_madt(info);
+	read_acpi(info);
 	pmm_init(info->usable, info->n_usable, info->reserved,
 		 info->n_reserved);
 	kmap_init();
@@ -105,4 +116,9 @@ void boot_other_cpus(struct boot_info *info)
 
 	if (failed)
 		printk("# %u CPUs did not come up\n", failed);
+}
+
+void boot_devices(void)
+{
+	pci_init(mcfg.bus0);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * acpi.c - RSDP, RSDT or XSDT, and the MADT
+ * acpi.c - RSDP, RSDT or XSDT, the MADT and the MCFG
  */
 #include "drivers/acpi.h"
 #include "kernel/string.h"
@@ -14,6 +14,9 @@
 #define MADT_LOCAL_APIC 0
 #define LAPIC_LEN       8
 #define LAPIC_ENABLED   1
+#define MCFG_ENTRIES    44 /* PCI Firmware 3.2, section 4.1.2             */
+#define MCFG_ENTRY_LEN  16
+#define BUS_WINDOW      UINT64_C(0x100000)
 
 static uint32_t get32(const uint8_t *p)
 {
@@ -129,4 +132,26 @@ const char *acpi_parse_madt(const struct acpi_table *table,
 		at += len;
 	}
 	return madt->cpus ? NULL : "the ACPI MADT has no enabled processor";
+}
+
+const char *acpi_parse_mcfg(const struct acpi_table *table,
+			    struct acpi_mcfg *mcfg)
+{
+	const uint8_t *p = table->bytes;
+	uint32_t at = MCFG_ENTRIES;
+
+	*mcfg = (struct acpi_mcfg){ 0 };
+	for (; at + MCFG_ENTRY_LEN <= table->length; at += MCFG_ENTRY_LEN) {
+		pa_t base = get32(p + at) | (pa_t)get32(p + at + 4) << 32;
+		uint32_t segment_and_buses = get32(p + at + 8);
+
+		/* Segment in 15:0, first bus in 23:16. */
+		if (segment_and_buses & 0xffffff)
+			continue;
+		if (!base || base % BUS_WINDOW || base + BUS_WINDOW < base)
+			return "the ACPI MCFG has an impossible address";
+		mcfg->bus0 = base;
+		return NULL;
+	}
+	return "the ACPI MCFG does not tell of bus 0";
 }

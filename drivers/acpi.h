@@ -27,6 +27,11 @@ struct acpi_madt {
 	uint32_t ids[ACPI_MAX_CPUS];
 };
 
+/* Where bus 0 of PCI segment 0 has its configuration window. */
+struct acpi_mcfg {
+	pa_t bus0;
+};
+
 /* A copy of one table, header included. */
 struct acpi_table {
 	uint32_t length;
@@ -45,3 +50,7 @@ const char *acpi_find(acpi_reader *read, const char *signature,
 /* Read the processors.  Returns NULL, or what is wrong. */
 const char *acpi_parse_madt(const struct acpi_table *table,
 			    struct acpi_madt *madt);
+
+/* Read the window's address.  Returns NULL, or what is wrong. */
+const char *acpi_parse_mcfg(const struct acpi_table *table,
+			    struct acpi_mcfg *mcfg);

@@ -28,6 +28,7 @@ enum lock_rank {
 	RANK_POOL,     /* pool->lock     one kind of objects              */
 	RANK_KMAP,     /* kmap_lock      kernel tables, stack slots       */
 	RANK_PMM,      /* the free lists                                  */
+	RANK_PCI,      /* config ports, vectors              (irq)        */
 	RANK_WAIT,     /* wait queues                        (irq)        */
 	RANK_SCHED,    /* the run queue                      (irq)        */
 	RANK_CONSOLE,  /* serial line, last: anything may print (irq)     */

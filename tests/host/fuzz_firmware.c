@@ -78,7 +78,7 @@ static void good_block(void)
 	}
 }
 
-/* RSDP, RSDT and a MADT with two processors, one of them twice. */
+/* RSDP, RSDT, a MADT with two processors, one of them twice, and an MCFG. */
 static void good_tables(void)
 {
 	static const uint8_t lapic[] = { 0, 8, 0, 0, 1, 0, 0, 0, 0, 8, 1, 1,
@@ -89,9 +89,17 @@ static void good_tables(void)
 	put32(0xe0010, 0x20000);
 	checksum(0xe0000, 20, 8);
 	put(0x20000, "RSDT", 4);
-	put32(0x20004, 40);
+	put32(0x20004, 44);
 	put32(0x20024, 0x21000);
-	checksum(0x20000, 40, 9);
+	put32(0x20028, 0x22000);
+	checksum(0x20000, 44, 9);
+	put(0x22000, "MCFG", 4);
+	put32(0x22004, 44 + 2 * 16);
+	put64(0x2202c, 0xd0000000);
+	put32(0x22034, 0xff000001); /* another segment */
+	put64(0x2203c, 0xb0000000);
+	put32(0x22044, 0xff000000);
+	checksum(0x22000, 44 + 2 * 16, 9);
 	put(0x21000, "APIC", 4);
 	put32(0x21004, 44 + sizeof(lapic));
 	put32(0x21024, 0xfee00000);
@@ -129,6 +137,33 @@ static void loader(void)
 	printf("ok loader: %u of %u spoiled blocks refused\n", refused, ROUNDS);
 }
 
+/* An MCFG gives an aligned window or a sentence. */
+static void windows(void)
+{
+	static struct acpi_table table;
+	struct acpi_mcfg mcfg;
+	unsigned refused = 0;
+
+	good_tables();
+	CHECK(!acpi_find(read_exactly, "MCFG", NULL, &table));
+	CHECK(!acpi_parse_mcfg(&table, &mcfg) && mcfg.bus0 == 0xb0000000);
+	give_back();
+	for (unsigned i = 0; i < ROUNDS / 20; i++) {
+		const char *why;
+
+		good_tables();
+		spoil(0x22000, 76);
+		checksum(0x22000, 76, 9);
+		why = acpi_find(read_exactly, "MCFG", NULL, &table);
+		if (!why)
+			why = acpi_parse_mcfg(&table, &mcfg);
+		refused += why != NULL;
+		CHECK(why || (mcfg.bus0 && mcfg.bus0 % (1 << 20) == 0));
+		give_back();
+	}
+	CHECK(refused > 0);
+}
+
 static void firmware(void)
 {
 	static struct acpi_table table;
@@ -155,6 +190,7 @@ static void firmware(void)
 		CHECK(madt.cpus <= ACPI_MAX_CPUS);
 		give_back();
 	}
+	windows();
 	CHECK(refused > 0);
 	printf("ok firmware: %u spoiled tables refused\n", refused);
 }

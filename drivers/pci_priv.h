@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pci_priv.h - what pci.c and pci_config.c share; not for others
+ */
+#pragma once
+
+#include "drivers/pci.h"
+
+/* Where bus 0's window is mapped, NULL: there is none.  pci_init() only. */
+void pci_ecam_set(void *bus0);
