@@ -7,6 +7,7 @@
 #include "arch/smp.h"
 #include "boot/boot.h"
 #include "drivers/acpi.h"
+#include "drivers/devices.h"
 #include "drivers/pci.h"
 #include "kernel/printk.h"
 #include "kernel/string.h"
@@ -121,4 +122,5 @@ void boot_other_cpus(struct boot_info *info)
 void boot_devices(void)
 {
 	pci_init(mcfg.bus0);
+	devices_init();
 }

@@ -12,6 +12,7 @@
 
 #define EPERM     1
 #define ENOENT    2
+#define EIO       5
 #define EAGAIN    11
 #define ENOMEM    12
 #define EFAULT    14
@@ -19,6 +20,7 @@
 #define EEXIST    17
 #define EINVAL    22
 #define EOVERFLOW 75
+#define ETIMEDOUT 110
 
 #define err(e)                                         \
 	({                                             \

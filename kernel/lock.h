@@ -24,10 +24,12 @@ enum lock_rank {
 	RANK_MM_LIST,  /* mm_list_lock   all address spaces (sleeping)    */
 	RANK_MM,       /* mm->lock       regions (sleeping)               */
 	RANK_RMAP,     /* family, object who maps which page (sleeping)   */
+	RANK_TRANSFER, /* an engine that takes its time (sleeping)        */
 	RANK_PT,       /* mm->pt_lock    entries                          */
 	RANK_POOL,     /* pool->lock     one kind of objects              */
 	RANK_KMAP,     /* kmap_lock      kernel tables, stack slots       */
 	RANK_PMM,      /* the free lists                                  */
+	RANK_DEVICE,   /* an engine that does not sleep                   */
 	RANK_PCI,      /* config ports, vectors              (irq)        */
 	RANK_WAIT,     /* wait queues                        (irq)        */
 	RANK_SCHED,    /* the run queue                      (irq)        */

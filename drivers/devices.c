@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT */
+#include "drivers/devices.h"
+#include "drivers/lsi.h"
+
+void devices_init(void)
+{
+	lsi_init();
+}
