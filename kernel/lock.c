@@ -21,7 +21,7 @@ struct rw_waiter {
 
 /*
  * Handlers have no list of their own.  What they may take is spinning and of
- * RANK_WAIT or above, and such locks are never held with interrupts on: so a
+ * RANK_IRQ or above, and such locks are never held with interrupts on: so a
  * handler cannot meet one that its own CPU holds.
  */
 static struct thread *recorder(void)
@@ -33,10 +33,10 @@ static void check_context(const char *name, enum lock_rank rank, bool spinning)
 {
 	if (!spinning)
 		might_sleep();
-	else if (rank >= RANK_WAIT && irqs_enabled())
+	else if (rank >= RANK_IRQ && irqs_enabled())
 		panic("lock context: %s (rank %d) with interrupts on", name,
 		      (int)rank);
-	else if (rank < RANK_WAIT && cpu_irq_depth())
+	else if (rank < RANK_IRQ && cpu_irq_depth())
 		panic("lock context: %s (rank %d) in an interrupt", name,
 		      (int)rank);
 }

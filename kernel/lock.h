@@ -26,15 +26,21 @@ enum lock_rank {
 	RANK_RMAP,     /* family, object who maps which page (sleeping)   */
 	RANK_TRANSFER, /* an engine that takes its time (sleeping)        */
 	RANK_PT,       /* mm->pt_lock    entries                          */
+	RANK_DOMAIN,   /* domain->lock   one I/O page table               */
 	RANK_POOL,     /* pool->lock     one kind of objects              */
 	RANK_KMAP,     /* kmap_lock      kernel tables, stack slots       */
 	RANK_PMM,      /* the free lists                                  */
 	RANK_DEVICE,   /* an engine that does not sleep                   */
+	RANK_COMMAND,  /* an IOMMU's command ring                         */
 	RANK_PCI,      /* config ports, vectors              (irq)        */
+	RANK_MODEL,    /* a strict IOMMU in software         (irq)        */
 	RANK_WAIT,     /* wait queues                        (irq)        */
 	RANK_SCHED,    /* the run queue                      (irq)        */
 	RANK_CONSOLE,  /* serial line, last: anything may print (irq)     */
 };
+
+/* From here on: taken with interrupts off, so that handlers may take them. */
+#define RANK_IRQ RANK_PCI
 
 /* ---- preemption -------------------------------------------------------- */
 
