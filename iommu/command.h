@@ -30,10 +30,10 @@ enum command_op {
 #define CMD0_DOMAIN  GENMASK(47, 32)
 #define CMD0_S       BIT(0)          /* COMPLETION_WAIT: store             */
 #define CMD0_I       BIT(1)          /* ... interrupt                      */
-#define CMD0_F       BIT(2)          /* ... flush the queue first          */
+#define CMD0_F       BIT(2)          /* ... what follows may not overtake  */
 #define CMD0_STORE   GENMASK(51, 3)  /* ... where                          */
 #define CMD0_QUEUE   GENMASK(47, 32) /* INVALIDATE_IOTLB_PAGES             */
-#define CMD0_PENDING GENMASK(31, 24)
+#define CMD0_PENDING GENMASK(31, 24) /* ... PREFETCH_IOMMU_PAGES: pages    */
 #define CMD0_PASID   GENMASK(51, 32) /* COMPLETE_PPR_REQUEST               */
 #define CMD1_S       BIT(0)          /* a range, coded in the address      */
 #define CMD1_PDE     BIT(1)          /* directory entries too              */
@@ -41,7 +41,6 @@ enum command_op {
 #define CMD1_ADDRESS GENMASK(63, 12)
 #define CMD1_TAG     GENMASK(40, 32) /* COMPLETE_PPR_REQUEST               */
 #define CMD1_STATUS  GENMASK(47, 44)
-#define CMD1_COUNT   GENMASK(7, 0) /* PREFETCH_IOMMU_PAGES: pages        */
 
 /* How a page request ends. */
 enum ppr_status {

@@ -28,7 +28,8 @@ _Static_assert(sizeof(struct dte) == 32, "48882: a DTE is 256 bits");
 #define DTE0_RESERVED (GENMASK(6, 2) | BIT(63))
 #define DTE1_DOMAIN   GENMASK(15, 0)
 #define DTE1_I        BIT(32) /* the device may have a TLB of its own     */
-#define DTE1_SE       BIT(33) /* no events of this device                 */
+#define DTE1_SE       BIT(33) /* of its page faults only the first is told */
+#define DTE1_SA       BIT(34) /* none is                                  */
 
 /* Translate through the tree of `levels` levels at root. */
 static inline struct dte dte_translate(pa_t root, unsigned levels,

@@ -37,6 +37,7 @@ enum event_type {
 #define EVENT0_RW     BIT(53) /* a write                                  */
 #define EVENT0_PE     BIT(54) /* not the rights                           */
 #define EVENT0_RZ     BIT(55) /* a reserved bit or an illegal level       */
+#define EVENT0_TR     BIT(56) /* of a translation request (ATS)           */
 
 /* Page requests */
 #define PPR_FAULT      1 /* LOG0_TYPE of the one kind there is              */

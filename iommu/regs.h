@@ -40,6 +40,7 @@ enum iommu_reg {
 #define CONTROL_EVENT_LOG_EN BIT(2)
 #define CONTROL_EVENT_INT_EN BIT(3)
 #define CONTROL_COMWAIT_INT  BIT(4)
+#define CONTROL_INV_TIMEOUT  GENMASK(7, 5) /* of device TLBs; 0: never     */
 #define CONTROL_COHERENT     BIT(10)
 #define CONTROL_CMD_BUF_EN   BIT(12)
 #define CONTROL_PPR_LOG_EN   BIT(13)
@@ -59,5 +60,6 @@ enum iommu_reg {
 /* REG_EFR */
 #define EFR_PREFETCH BIT(0) /* PREFETCH_IOMMU_PAGES                     */
 #define EFR_PPR      BIT(1)
+#define EFR_GT       BIT(4) /* guest tables, PASIDs                     */
 #define EFR_IA       BIT(6) /* INVALIDATE_IOMMU_ALL                     */
 #define EFR_HATS     GENMASK(11, 10)
