@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * model_cmd.c - commands: fetched in order, done in an order the manual allows
+ *
+ *   ring:    head ─► ... ─► tail           head moves when a command is fetched,
+ *   window:  oldest ... youngest           which says nothing about its effect
+ *
+ * A COMPLETION_WAIT is done when all fetched before it is.  What comes after it
+ * may begin before it, unless its F bit is set.  Between waits commands are
+ * independent but for two rules (48882, 2.4): pages wait for older DTE
+ * invalidations, and device TLBs for older ones of DTEs and pages; or a device
+ * would take back from above what it has just forgotten.
+ *
+ * A command that may not be halts the ring: older ones are still done, head
+ * stays at it, CmdBufRun goes to 0; CmdBufEn 0 and 1 restarts.
+ */
+#include "kernel/probe.h"
+#include "tests/model_priv.h"
+
+enum {
+	OP_WAIT = 1,
+	OP_DTE = 2,
+	OP_PAGES = 3,
+	OP_DEVICE = 4,
+	OP_INTERRUPTS = 5,
+	OP_PREFETCH = 6,
+	OP_ANSWER = 7,
+	OP_ALL = 8,
+	OPS = 9,
+};
+
+#define W1_RANGE     BIT(0)
+#define W1_DIRECTORY BIT(1)
+#define W1_GUEST     BIT(2)
+#define WAIT_STORE   BIT(0)
+#define WAIT_INT     BIT(1)
+#define WAIT_FLUSH   BIT(2)
+#define WAIT_WHERE   GENMASK(51, 3)
+#define DEVID        GENMASK(15, 0)
+
+/* Bits that must be zero, with and without PASIDs, and the feature needed. */
+static const struct form {
+	uint64_t zero[2], zero_no_guest[2], feature;
+} forms[OPS] = {
+	[OP_WAIT] = { { GENMASK(59, 52), 0 }, { 0, 0 }, 0 },
+	[OP_DTE] = { { GENMASK(59, 16), ~UINT64_C(0) }, { 0, 0 }, 0 },
+	[OP_PAGES] = { { GENMASK(59, 48) | GENMASK(31, 20), GENMASK(11, 3) },
+		       { GENMASK(19, 0), W1_GUEST },
+		       0 },
+	[OP_DEVICE] = { { 0, GENMASK(11, 6) | BIT(3) | BIT(1) },
+			{ GENMASK(59, 48) | GENMASK(23, 16),
+			  GENMASK(5, 4) | W1_GUEST },
+			0 },
+	[OP_INTERRUPTS] = { { GENMASK(59, 16), ~UINT64_C(0) }, { 0, 0 }, 0 },
+	[OP_PREFETCH] = { { GENMASK(59, 52), GENMASK(11, 5) | BIT(3) | BIT(1) },
+			  { GENMASK(51, 32) | GENMASK(23, 16), W1_GUEST },
+			  EFR_PREFETCH },
+	[OP_ANSWER] = { { GENMASK(59, 52) | GENMASK(31, 16),
+			  GENMASK(63, 48) | GENMASK(43, 41) | GENMASK(31, 3) |
+				  GENMASK(1, 0) },
+			{ GENMASK(51, 32), W1_GUEST },
+			EFR_PPR },
+	[OP_ALL] = { { GENMASK(59, 0), ~UINT64_C(0) }, { 0, 0 }, EFR_IA },
+};
+
+static unsigned op_of(const struct fetched *f)
+{
+	return (unsigned)(f->w[0] >> 60);
+}
+
+static bool legal(const struct model *m, const struct fetched *f)
+{
+	const struct form *form = &forms[op_of(f) < OPS ? op_of(f) : 0];
+
+	if (!op_of(f) || op_of(f) >= OPS ||
+	    (form->feature & m->efr) != form->feature)
+		return false;
+	for (unsigned i = 0; i < 2; i++)
+		if (f->w[i] & (form->zero[i] |
+			       (m->efr & EFR_GT ? 0 : form->zero_no_guest[i])))
+			return false;
+	return true;
+}
+
+/* ---- fetching ---------------------------------------------------------- */
+
+static bool may_fetch(const struct model *m)
+{
+	uint64_t on = CONTROL_IOMMU_EN | CONTROL_CMD_BUF_EN;
+
+	return (m->control & on) == on && !m->cmd.stopped &&
+	       ring_bytes(m->cmd.base);
+}
+
+/* Off is off only when all that was fetched is done. */
+bool cmd_running(const struct model *m)
+{
+	return may_fetch(m) || m->in_window;
+}
+
+static void halt(struct model *m, unsigned event, pa_t at)
+{
+	PROBE(model_halt, event, at);
+	m->cmd.stopped = true;
+	event_log(m, EVENT(event, 0), at);
+}
+
+void cmd_fetch(struct model *m)
+{
+	while (may_fetch(m) && m->in_window < WINDOW &&
+	       m->cmd.head != m->cmd.tail) {
+		struct fetched *f = &m->window[m->in_window];
+
+		*f = (struct fetched){
+			.at = (m->cmd.base & BASE_ADDRESS) + m->cmd.head,
+		};
+		if (!ram_read(f->at, &f->w[0]) ||
+		    !ram_read(f->at + 8, &f->w[1])) {
+			halt(m, EV_COMMAND_HW, f->at);
+			return;
+		}
+		if (!legal(m, f)) {
+			complain(m, "illegal command %lx %lx", f->w[0],
+				 f->w[1]);
+			halt(m, EV_ILLEGAL_COMMAND, f->at);
+			return;
+		}
+		m->cmd.head = (m->cmd.head + 16) % ring_bytes(m->cmd.base);
+		m->in_window++;
+		m->stats.fetched++;
+	}
+}
+
+/* ---- order ------------------------------------------------------------- */
+
+/* Must command i wait for the older command j? */
+static bool must_wait(const struct fetched *i, const struct fetched *j)
+{
+	unsigned older = op_of(j);
+
+	if (older == OP_WAIT && (j->w[0] & WAIT_FLUSH))
+		return true;
+	switch (op_of(i)) {
+	case OP_WAIT:
+		return true;
+	case OP_PAGES:
+	case OP_INTERRUPTS:
+		return older == OP_DTE || older == OP_ALL;
+	case OP_DEVICE:
+		return older == OP_DTE || older == OP_PAGES || older == OP_ALL;
+	}
+	return false;
+}
+
+/*
+ * Can it be done now, as far as it depends on others than the IOMMU?  A device
+ * that does not answer holds its command until the timeout that CONTROL sets,
+ * for ever if that is 0.
+ */
+static bool answered(struct model *m, struct fetched *f)
+{
+	if (op_of(f) == OP_ANSWER)
+		return m->in_answers < ANSWERS;
+	if (op_of(f) != OP_DEVICE || ats_of(m, f->w[0] & DEVID) == MODEL_ATS_ON)
+		return true;
+	if (!FIELD_GET(CONTROL_INV_TIMEOUT, m->control))
+		return false;
+	if (!f->gives_up)
+		f->gives_up = m->stats.steps + INV_STEPS;
+	return m->stats.steps >= f->gives_up;
+}
+
+static bool ready(struct model *m, unsigned i)
+{
+	for (unsigned j = 0; j < i; j++)
+		if (must_wait(&m->window[i], &m->window[j]))
+			return false;
+	return answered(m, &m->window[i]);
+}
+
+/* ---- effect ------------------------------------------------------------ */
+
+/* S: the lowest zero bit k from bit 12 up means 2^(k + 1) bytes. */
+static struct range range_of(uint64_t w1)
+{
+	uint64_t page = w1 >> 12;
+	unsigned shift = 12;
+
+	if (w1 & W1_RANGE)
+		shift = 13 + (unsigned)__builtin_ctzll(~page);
+	if (shift >= 64)
+		return (struct range){ 0, 64 };
+	return (struct range){ page << 12 & ~(BIT(shift) - 1), shift };
+}
+
+static void complete_wait(struct model *m, const struct fetched *f)
+{
+	if ((f->w[0] & WAIT_STORE) &&
+	    !ram_write(f->w[0] & WAIT_WHERE, f->w[1])) {
+		halt(m, EV_COMMAND_HW, f->at);
+		return;
+	}
+	if (f->w[0] & WAIT_INT)
+		status_raise(m, STATUS_COMWAIT_INT);
+}
+
+static void drop_pages(struct model *m, const struct fetched *f)
+{
+	uint16_t domain = (uint16_t)(f->w[0] >> 32);
+	struct range r = range_of(f->w[1]);
+
+	if (f->w[1] & W1_GUEST)
+		return; /* there are no guest translations */
+	m->stats.dropped += cache_drop(&m->iotlb, domain, r);
+	if (f->w[1] & W1_DIRECTORY)
+		m->stats.dropped_directories +=
+			cache_drop(&m->directories, domain, r);
+}
+
+static void drop_device(struct model *m, const struct fetched *f)
+{
+	uint16_t devid = f->w[0] & DEVID;
+	enum model_ats ats = ats_of(m, devid);
+
+	if (ats == MODEL_ATS_NONE)
+		complain(m, "device %#x has no TLB to invalidate", devid);
+	if (ats == MODEL_ATS_ON)
+		m->stats.dropped_device +=
+			cache_drop(&m->device_tlb, devid, range_of(f->w[1]));
+	else
+		event_log(m, EVENT(EV_INV_TIMEOUT, devid), f->at);
+}
+
+static void drop_all(struct model *m)
+{
+	m->stats.dropped += cache_drop_all(&m->iotlb);
+	m->stats.dropped_directories += cache_drop_all(&m->directories);
+	for (unsigned i = 0; i < m->dte_size; i++)
+		if (m->dtes[i].used)
+			dte_drop(m, m->dtes[i].devid);
+}
+
+static void answer(struct model *m, const struct fetched *f)
+{
+	struct ppr_answer a = {
+		.devid = f->w[0] & DEVID,
+		.tag = f->w[1] >> 32 & 0x1ff,
+		.status = f->w[1] >> 44 & 0xf,
+	};
+
+	m->stats.answers++;
+	group_close(m, a.devid, a.tag);
+	if (m->config.answer)
+		m->answers[m->in_answers++] = a;
+}
+
+static void effect(struct model *m, const struct fetched *f)
+{
+	switch (op_of(f)) {
+	case OP_WAIT:
+		complete_wait(m, f);
+		return;
+	case OP_DTE:
+		dte_drop(m, f->w[0] & DEVID);
+		return;
+	case OP_PAGES:
+		drop_pages(m, f);
+		return;
+	case OP_DEVICE:
+		drop_device(m, f);
+		return;
+	case OP_ANSWER:
+		answer(m, f);
+		return;
+	case OP_ALL:
+		drop_all(m);
+		return;
+	}
+	/* No interrupt table is cached, and a prefetch is but a hint. */
+}
+
+static void do_one(struct model *m, unsigned i)
+{
+	struct fetched f = m->window[i];
+
+	m->in_window--;
+	for (unsigned j = i; j < m->in_window; j++)
+		m->window[j] = m->window[j + 1];
+	m->stats.commands[op_of(&f)]++;
+	m->stats.early += i > 0;
+	PROBE(model_done, f.w[0], f.w[1]);
+	effect(m, &f);
+}
+
+bool cmd_do_first(struct model *m)
+{
+	if (!m->in_window || !ready(m, 0))
+		return false;
+	do_one(m, 0);
+	return true;
+}
+
+bool cmd_do_any(struct model *m)
+{
+	unsigned n = 0, pick[WINDOW];
+
+	for (unsigned i = 0; i < m->in_window; i++)
+		if (ready(m, i))
+			pick[n++] = i;
+	if (!n)
+		return false;
+	do_one(m, pick[rng_below(&m->rng, n)]);
+	return true;
+}
+
+bool cmd_at_wait(const struct model *m)
+{
+	return m->in_window && op_of(&m->window[0]) == OP_WAIT;
+}

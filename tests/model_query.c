@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * model_query.c - what tests ask: who names this page, is all of it still true
+ */
+#include "kernel/printk.h"
+#include "kernel/string.h"
+#include "tests/model_priv.h"
+
+/* ---- who names a page -------------------------------------------------- */
+
+/* An entry in words; always true. */
+static bool tell(const struct model *m, const struct cached *e,
+		 const char *cache, char *words, size_t len)
+{
+	snprintk(words, len, "%s: %s of %#x: %#lx (2^%u) -> %#lx %s%s",
+		 m->config.name, cache, e->tag, e->base, e->shift,
+		 e->value & VALUE_PAGE, e->value & MAY_READ ? "R" : "",
+		 e->value & MAY_WRITE ? "W" : "");
+	return true;
+}
+
+bool names_frame(struct model *m, pa_t frame, char *words, size_t len)
+{
+	const struct cached *e = cache_names(&m->iotlb, frame);
+
+	if (e)
+		return tell(m, e, "IOTLB", words, len);
+	e = cache_names(&m->device_tlb, frame);
+	return e && tell(m, e, "device TLB", words, len);
+}
+
+bool names_table(struct model *m, pa_t table, char *words, size_t len)
+{
+	const struct cached *e = cache_names(&m->directories, table);
+
+	if (e)
+		return tell(m, e, "directory", words, len);
+	for (unsigned i = 0; i < m->dte_size; i++) {
+		const struct cached_dte *d = &m->dtes[i];
+		uint64_t both = DTE0_VALID | DTE0_TVALID;
+
+		if (!d->used || (d->w[0] & both) != both ||
+		    !(d->w[0] & DTE0_LEVELS) ||
+		    (d->w[0] & DTE0_TABLE) != ALIGN_DOWN(table, PAGE_SIZE))
+			continue;
+		snprintk(words, len, "%s: cached DTE of %#x: root %#lx",
+			 m->config.name, d->devid, d->w[0] & DTE0_TABLE);
+		return true;
+	}
+	return false;
+}
+
+bool model_names_frame(struct model *m, pa_t frame, char *words, size_t len)
+{
+	uint64_t flags = model_enter(m);
+	bool found = names_frame(m, frame, words, len);
+
+	model_leave(m, flags);
+	return found;
+}
+
+bool model_names_table(struct model *m, pa_t table, char *words, size_t len)
+{
+	uint64_t flags = model_enter(m);
+	bool found = names_table(m, table, words, len);
+
+	model_leave(m, flags);
+	return found;
+}
+
+/* ---- is it all still true ---------------------------------------------- */
+
+/* A DTE in memory that translates for the domain. */
+static bool dte_of_domain(struct model *m, uint16_t domain, uint64_t w[4])
+{
+	uint64_t devices = (FIELD_GET(DEV_TABLE_SIZE, m->dev_table) + 1) * 128;
+	uint64_t both = DTE0_VALID | DTE0_TVALID;
+
+	for (unsigned i = 0; i < m->dte_size; i++)
+		if (m->dtes[i].used && dte_read(m, m->dtes[i].devid, w) &&
+		    (w[0] & both) == both && dte_domain(w) == domain)
+			return true;
+	for (uint64_t i = 0; i < devices; i++)
+		if (dte_read(m, (uint16_t)i, w) && (w[0] & both) == both &&
+		    dte_domain(w) == domain)
+			return true;
+	return false;
+}
+
+/* Does memory, from this DTE, grant what the entry grants, byte for byte? */
+static bool translation_true(const uint64_t dte[4], const struct cached *e)
+{
+	uint64_t at = 0, rights = e->value & MAY;
+
+	if (!FIELD_GET(DTE0_LEVELS, dte[0]))
+		return (e->value & VALUE_PAGE) == e->base;
+	while (at < BIT(e->shift)) {
+		struct walk w;
+		enum walk_end end = walk_plain(dte, e->base + at, &w);
+		uint64_t pa;
+
+		if (e->value & IS_ABSENT)
+			return end == WALK_ABSENT;
+		if (end != WALK_LEAF || (rights & ~w.value))
+			return false;
+		pa = (w.value & VALUE_PAGE) +
+		     ((e->base + at) & (BIT(w.shift) - 1));
+		if (pa != (e->value & VALUE_PAGE) + at)
+			return false;
+		at += BIT(w.shift) - ((e->base + at) & (BIT(w.shift) - 1));
+	}
+	return true;
+}
+
+/* Does a walk still come by this table, with no fewer rights? */
+static bool directory_true(const uint64_t dte[4], const struct cached *e)
+{
+	unsigned level = (e->shift - 12) / 9;
+	struct walk w;
+
+	walk_plain(dte, e->base, &w);
+	return level < 7 && !((w.table[level] ^ e->value) & VALUE_PAGE) &&
+	       !(e->value & MAY & ~w.table[level]);
+}
+
+static bool dtes_true(struct model *m, char *words, size_t len)
+{
+	for (unsigned i = 0; i < m->dte_size; i++) {
+		const struct cached_dte *d = &m->dtes[i];
+		uint64_t w[4];
+
+		if (!d->used)
+			continue;
+		if (dte_read(m, d->devid, w) && !memcmp(w, d->w, sizeof(w)))
+			continue;
+		snprintk(words, len, "%s: cached DTE of %#x is stale",
+			 m->config.name, d->devid);
+		return false;
+	}
+	return true;
+}
+
+static bool tagged_by_domain_true(struct model *m, struct cache *c, char *words,
+				  size_t len)
+{
+	const struct cached *e = NULL;
+	bool known = false;
+	uint16_t domain = 0;
+	uint64_t w[4];
+
+	while ((e = cache_next(c, e))) {
+		bool same;
+
+		if (!known || domain != e->tag)
+			known = dte_of_domain(m, e->tag, w);
+		domain = e->tag;
+		same = known && (c->tables ? directory_true(w, e)
+					   : translation_true(w, e));
+		if (!same)
+			return !tell(m, e,
+				     c->tables ? "stale directory"
+					       : "stale IOTLB",
+				     words, len);
+	}
+	return true;
+}
+
+static bool device_tlbs_true(struct model *m, char *words, size_t len)
+{
+	const struct cached *e = NULL;
+
+	while ((e = cache_next(&m->device_tlb, e))) {
+		uint64_t w[4], both = DTE0_VALID | DTE0_TVALID;
+
+		if (!dte_read(m, e->tag, w) || (w[0] & both) != both ||
+		    !(w[1] & DTE1_TLB) || (e->value & MAY & ~dte_rights(w)) ||
+		    !translation_true(w, e))
+			return !tell(m, e, "stale device TLB", words, len);
+	}
+	return true;
+}
+
+bool model_coherent(struct model *m, char *words, size_t len)
+{
+	uint64_t flags = model_enter(m);
+	bool good = dtes_true(m, words, len) &&
+		    tagged_by_domain_true(m, &m->directories, words, len) &&
+		    tagged_by_domain_true(m, &m->iotlb, words, len) &&
+		    device_tlbs_true(m, words, len);
+
+	model_leave(m, flags);
+	return good;
+}
+
+/* ---- looking ----------------------------------------------------------- */
+
+static struct model_entry shown(const struct cached *e, bool device_tlb)
+{
+	return (struct model_entry){
+		.device_tlb = device_tlb,
+		.tag = e->tag,
+		.shift = e->shift,
+		.prot = e->value & MAY,
+		.iova = e->base,
+		.pa = e->value & VALUE_PAGE,
+	};
+}
+
+bool model_lookup(struct model *m, bool device_tlb, uint16_t tag, iova_t iova,
+		  struct model_entry *out)
+{
+	uint64_t flags = model_enter(m);
+	struct cache *c = device_tlb ? &m->device_tlb : &m->iotlb;
+	const struct cached *e = cache_lookup(c, tag, iova);
+	bool found = e && !(e->value & IS_ABSENT);
+
+	if (found && out)
+		*out = shown(e, device_tlb);
+	model_leave(m, flags);
+	return found;
+}
+
+void model_each(struct model *m, void (*fn)(const struct model_entry *, void *),
+		void *arg)
+{
+	uint64_t flags = model_enter(m);
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct cache *c = i ? &m->device_tlb : &m->iotlb;
+		const struct cached *e = NULL;
+
+		while ((e = cache_next(c, e))) {
+			struct model_entry entry = shown(e, i);
+
+			if (!(e->value & IS_ABSENT))
+				fn(&entry, arg);
+		}
+	}
+	model_leave(m, flags);
+}
+
+const char *model_complaint(struct model *m)
+{
+	uint64_t flags = model_enter(m);
+	bool any = m->complained;
+
+	m->complained = false;
+	model_leave(m, flags);
+	return any ? m->complaint : NULL;
+}
+
+void model_stats(struct model *m, struct model_stats *out)
+{
+	uint64_t flags = model_enter(m);
+
+	*out = m->stats;
+	model_leave(m, flags);
+}
+
+static void dump_ring(const char *name, const struct log *l)
+{
+	printk("  %s: base %#lx, %lu entries, head %#lx, tail %#lx%s\n", name,
+	       l->base & BASE_ADDRESS, ring_bytes(l->base) / 16, l->head,
+	       l->tail, l->stopped ? ", stopped" : "");
+}
+
+void model_dump(struct model *m)
+{
+	static const char *const modes[] = { "immediate", "delayed", "shuffled",
+					     "stopped" };
+	uint64_t flags = model_enter(m);
+	const struct model_stats *s = &m->stats;
+
+	printk("%s: %s, control %#lx, status %#lx, device table %#lx\n",
+	       m->config.name, modes[m->config.mode], m->control, m->status,
+	       m->dev_table);
+	dump_ring("commands", &m->cmd);
+	dump_ring("events", &m->event);
+	dump_ring("requests", &m->ppr);
+	printk("  %u commands fetched and not done; %lu steps\n", m->in_window,
+	       s->steps);
+	for (unsigned i = 0; i < m->in_window; i++)
+		printk("    %lx %lx\n", m->window[i].w[0], m->window[i].w[1]);
+	printk("  cached: %u translations, %u directories, %u in devices\n",
+	       m->iotlb.live, m->directories.live, m->device_tlb.live);
+	printk("  %lu hits, %lu misses, %lu walks; %lu bytes, %lu faults\n",
+	       s->hits, s->misses, s->walks, s->dma_bytes, s->dma_faults);
+	printk("  %lu events lost, %lu requests, %lu lost, %lu answers\n",
+	       s->events_lost, s->pprs, s->pprs_lost, s->answers);
+	printk("  %lu complaints%s%s\n", s->complaints,
+	       s->complaints ? ", the last: " : "", m->complaint);
+	model_leave(m, flags);
+}
