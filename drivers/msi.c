@@ -52,8 +52,8 @@ static void interrupt(struct trap_frame *frame)
 static unsigned vector_take(void (*fn)(void *arg), void *arg)
 {
 	unsigned vector = 0;
+	uint64_t flags = spin_lock_irq(&msi_lock);
 
-	spin_lock(&msi_lock);
 	for (unsigned i = 0; i < MSI_VECTORS && !vector; i++) {
 		if (slots[i].fn)
 			continue;
@@ -61,7 +61,7 @@ static unsigned vector_take(void (*fn)(void *arg), void *arg)
 		WRITE_ONCE(slots[i].fn, fn);
 		vector = IRQ_DEVICE + i;
 	}
-	spin_unlock(&msi_lock);
+	spin_unlock_irq(&msi_lock, flags);
 	return vector;
 }
 

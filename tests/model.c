@@ -95,7 +95,7 @@ static bool next_call(struct model *m, struct ppr_answer *a, uint64_t *bit)
 
 void model_leave(struct model *m, uint64_t flags)
 {
-	struct ppr_answer a;
+	struct ppr_answer a = { 0 };
 	uint64_t bit;
 
 	while (next_call(m, &a, &bit)) {
