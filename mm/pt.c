@@ -20,6 +20,7 @@
  */
 #include "mm/pt.h"
 #include "kernel/err.h"
+#include "kernel/probe.h"
 #include "mm/pmm.h"
 
 static bool in_bounds(const struct pt *pt, va_t first, va_t last)
@@ -70,19 +71,31 @@ void pt_destroy(struct pt *pt, pt_release_fn *fn, void *arg)
 
 /* --------------------------------------------------------------- walking */
 
-uint64_t *pt_lookup(struct pt *pt, va_t va, unsigned least, unsigned *level)
+/*
+ * pt_lookup() with the entry that ended the walk: it is no table unless at
+ * least.  Each entry is read once, since a hole may become a table meanwhile.
+ */
+static uint64_t *walk(struct pt *pt, va_t va, unsigned least, unsigned *level,
+		      uint64_t *entry)
 {
 	unsigned n = pt->levels - 1;
 	uint64_t *slot = &pt->root[pt_index(va, n)];
 
 	assert(in_bounds(pt, va, va));
-	while (n > least && pt_is_table(pt->format, pte_read(slot), n)) {
-		uint64_t *table = pt_table(pte_read(slot));
-
-		slot = &table[pt_index(va, --n)];
+	*entry = pte_read(slot);
+	while (n > least && pt_is_table(pt->format, *entry, n)) {
+		slot = &pt_table(*entry)[pt_index(va, --n)];
+		*entry = pte_read(slot);
 	}
 	*level = n;
 	return slot;
+}
+
+uint64_t *pt_lookup(struct pt *pt, va_t va, unsigned least, unsigned *level)
+{
+	uint64_t entry;
+
+	return walk(pt, va, least, level, &entry);
 }
 
 /* All the tables of a path, or none. */
@@ -147,12 +160,14 @@ bool pt_next_run(struct pt *pt, va_t *va, va_t end, struct pt_run *run)
 		return false;
 	assert(in_bounds(pt, at, last));
 	for (;;) {
-		unsigned level, n, skip = 0;
-		uint64_t *slot = pt_lookup(pt, at, 0, &level);
+		unsigned level, n, skip = 1;
+		uint64_t entry, *slot = walk(pt, at, 0, &level, &entry);
 
+		if (level)
+			PROBE(pt_no_table, pt, at);
 		n = run_length(at, last, level);
 		run->va = ALIGN_DOWN(at, pt_span(level));
-		if (!level || pte_read(slot)) {
+		if (!level || entry) {
 			assert(level <= 1);
 			run->slots = slot;
 			run->level = level;

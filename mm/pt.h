@@ -231,7 +231,9 @@ struct pt_run {
  *		for (unsigned i = 0; i < run.count; i++)
  *			use(run.slots[i], run.va + i * PAGE_SIZE);
  *
- * A leaf of 2 MiB is reported whole even if [*va, end) cuts it.
+ * A leaf of 2 MiB is reported whole even if [*va, end) cuts it.  Somebody else
+ * may add tables meanwhile (a fault, while we discard): the loop meets them or
+ * not, and never takes one for a leaf.
  */
 bool pt_next_run(struct pt *pt, va_t *va, va_t end, struct pt_run *run);
 

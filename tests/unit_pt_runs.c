@@ -4,6 +4,7 @@
  */
 #include "kernel/err.h"
 #include "kernel/inject.h"
+#include "kernel/probe.h"
 #include "kernel/string.h"
 #include "mm/pmm.h"
 #include "mm/pt_x86.h"
@@ -98,6 +99,49 @@ TEST(pt, runs_report_large_leaves, "a 2 MiB leaf is one slot at level 1")
 	REQUIRE(pt_next_run(&pt, &va, va + PAGE_SIZE, &run));
 	EXPECT(!pt_next_run(&pt, &va, BASE + BIT(21) + PAGE_SIZE, &run));
 	unmake(&pt);
+}
+
+struct newcomer {
+	struct pt *pt;
+	va_t va;
+	unsigned mapped;
+};
+
+static void map_meanwhile(uint64_t pt, uint64_t va, void *arg)
+{
+	struct newcomer *n = arg;
+
+	if ((struct pt *)pt == n->pt && !n->mapped++)
+		EXPECT_EQ(map_one(n->pt, n->va), 0);
+}
+
+/* A hole at this level ends the walk; then a fault puts a table into it. */
+static void meet_newcomer(unsigned level)
+{
+	va_t start = BASE + 5 * PAGE_SIZE, end = start + 2 * PAGE_SIZE;
+	struct newcomer n = { .va = start - PAGE_SIZE };
+	struct pt_run run;
+	struct pt pt;
+
+	REQUIRE(make(&pt));
+	if (level < 3)
+		REQUIRE(map_one(&pt, BASE + BIT(12 + 9 * level)) == 0);
+	n.pt = &pt;
+	EXPECT_EQ(probe_hook("pt_no_table", map_meanwhile, &n), 1);
+	for (va_t va = start; pt_next_run(&pt, &va, end, &run);)
+		EXPECT(run.level == 0 && run.va >= start);
+	probe_hook("pt_no_table", NULL, NULL);
+	EXPECT_EQ(n.mapped, 1);
+	unmake(&pt);
+}
+
+TEST(pt, runs_meet_new_tables,
+     "a table that appears during the loop is no leaf, and does not widen it")
+{
+	if (!probe_on)
+		SKIP("probes are off");
+	for (unsigned level = 1; level <= 3; level++)
+		meet_newcomer(level);
 }
 
 TEST(pt, refused_map_changes_nothing,
