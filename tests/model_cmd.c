@@ -180,8 +180,7 @@ static bool ready(struct model *m, unsigned i)
 
 /* ---- effect ------------------------------------------------------------ */
 
-/* S: the lowest zero bit k from bit 12 up means 2^(k + 1) bytes. */
-static struct range range_of(uint64_t w1)
+struct range range_of(uint64_t w1)
 {
 	uint64_t page = w1 >> 12;
 	unsigned shift = 12;

@@ -303,6 +303,11 @@ bool cmd_do_first(struct model *m);
 bool cmd_do_any(struct model *m);
 /* Is the oldest fetched command a COMPLETION_WAIT? */
 bool cmd_at_wait(const struct model *m);
+/*
+ * What the second word of an invalidation names.  Bit 0 (S): the lowest zero
+ * bit k from bit 12 up means 2^(k + 1) bytes; else one page.
+ */
+struct range range_of(uint64_t w1);
 
 /* ---- model.c, model_dma.c ---------------------------------------------- */
 

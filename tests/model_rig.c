@@ -48,6 +48,14 @@ static uint64_t ring_base(pa_t pa)
 	return pa | FIELD_PREP(RING_LENGTH, 8);
 }
 
+void rig_control(struct rig *r, uint64_t control)
+{
+	if (!(reg_read(&r->port, REG_EFR) & EFR_PPR))
+		control &= ~(CONTROL_PPR_EN | CONTROL_PPR_LOG_EN |
+			     CONTROL_PPR_INT_EN);
+	reg_write(&r->port, REG_CONTROL, control);
+}
+
 void rig_open(struct rig *r, const struct model_config *config)
 {
 	struct model_config c = { 0 };
@@ -73,11 +81,7 @@ void rig_open(struct rig *r, const struct model_config *config)
 	reg_write(&r->port, REG_CMD_BASE, ring_base(r->commands));
 	reg_write(&r->port, REG_EVENT_BASE, ring_base(r->events));
 	reg_write(&r->port, REG_PPR_BASE, ring_base(r->requests));
-	reg_write(&r->port, REG_CONTROL,
-		  CONTROL_IOMMU_EN | CONTROL_CMD_BUF_EN | CONTROL_EVENT_LOG_EN |
-			  CONTROL_EVENT_INT_EN | CONTROL_COMWAIT_INT |
-			  CONTROL_PPR_EN | CONTROL_PPR_LOG_EN |
-			  CONTROL_PPR_INT_EN);
+	rig_control(r, RIG_ON);
 }
 
 void rig_close(struct rig *r)
@@ -206,6 +210,25 @@ struct log_entry rig_event(struct rig *r)
 	*slot = (struct log_entry){ 0 };
 	reg_write(&r->port, REG_EVENT_HEAD, (head + 16) % (RIG_SLOTS * 16));
 	return e;
+}
+
+void rig_forget(struct rig *r)
+{
+	rig_send(r, command_invalidate_iommu_all());
+	rig_sync(r);
+}
+
+uint64_t rig_event_of_read(struct rig *r, uint16_t devid, iova_t iova)
+{
+	struct log_entry e;
+
+	rig_forget(r);
+	rig_read(r, devid, iova);
+	if (!rig_events(r))
+		return 0;
+	e = rig_event(r);
+	EXPECT_EQ(FIELD_GET(EVENT0_DEVID, e.w[0]), devid);
+	return e.w[0] & GENMASK(63, 48);
 }
 
 struct model_stats rig_stats(struct rig *r)

@@ -45,6 +45,13 @@ struct rig {
  */
 void rig_open(struct rig *r, const struct model_config *config);
 
+/* CONTROL as rig_open() leaves it; without page requests if there are none. */
+#define RIG_ON                                                          \
+	(CONTROL_IOMMU_EN | CONTROL_CMD_BUF_EN | CONTROL_EVENT_LOG_EN | \
+	 CONTROL_EVENT_INT_EN | CONTROL_COMWAIT_INT | CONTROL_PPR_EN |  \
+	 CONTROL_PPR_LOG_EN | CONTROL_PPR_INT_EN)
+void rig_control(struct rig *r, uint64_t control);
+
 /* Everything away; complaints fail the test unless they were expected. */
 void rig_close(struct rig *r);
 
@@ -102,5 +109,15 @@ bool rig_write(struct rig *r, uint16_t devid, iova_t iova, uint64_t v);
 /* Events logged and not yet taken; takes the oldest, zero its slot. */
 unsigned rig_events(struct rig *r);
 struct log_entry rig_event(struct rig *r);
+
+/* Events without their device, domain and address. */
+#define TYPE(t)  ((uint64_t)(t) << 60)
+#define ABSENT   TYPE(IO_PAGE_FAULT)
+#define DENIED   (TYPE(IO_PAGE_FAULT) | EVENT0_PR | EVENT0_PE)
+#define RESERVED (TYPE(IO_PAGE_FAULT) | EVENT0_PR | EVENT0_RZ)
+
+/* Forget everything cached; then what does a read log? 0: nothing. */
+void rig_forget(struct rig *r);
+uint64_t rig_event_of_read(struct rig *r, uint16_t devid, iova_t iova);
 
 struct model_stats rig_stats(struct rig *r);
