@@ -210,15 +210,26 @@ void thread_cancel_block(void)
 	WRITE_ONCE(current()->state, THREAD_READY);
 }
 
-void thread_block(void)
+void thread_block_until(uint64_t ns)
 {
+	struct thread *t = current();
 	uint64_t flags;
 
 	might_sleep();
 	flags = sched_enter();
-	if (current()->state == THREAD_BLOCKED)
+	if (t->state == THREAD_BLOCKED) {
+		if (ns) {
+			t->wake_at = ns;
+			TAILQ_INSERT_TAIL(&sleepers, t, link);
+		}
 		switch_next(false);
+	}
 	sched_leave(flags);
+}
+
+void thread_block(void)
+{
+	thread_block_until(0);
 }
 
 /* Context: sched_lock held. */

@@ -102,4 +102,5 @@ unsigned thread_count(void);
 void thread_prepare_block(void);
 void thread_cancel_block(void);
 void thread_block(void);
+void thread_block_until(uint64_t ns); /* of clock_ns(); 0: no limit */
 void thread_wake(struct thread *t);

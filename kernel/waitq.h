@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "arch/clock.h"
 #include "kernel/thread.h"
 
 struct waiter {
@@ -29,6 +30,28 @@ void waitq_finish(struct waitq *q, struct waiter *w);
 /* Wake the first, or everybody, who waits.  Any context. */
 void wake_one(struct waitq *q);
 void wake_all(struct waitq *q);
+
+/*
+ * The same until clock_ns() reaches end, by the next tick; its value is whether
+ * the condition held at last.  For what may never come: a device.
+ */
+#define wait_event_until(q, cond, end)                   \
+	({                                               \
+		uint64_t end_ = (end);                   \
+		struct waiter w_;                        \
+		bool held_;                              \
+		might_sleep();                           \
+		for (;;) {                               \
+			waitq_prepare(q, &w_);           \
+			held_ = (cond);                  \
+			if (held_ || clock_ns() >= end_) \
+				break;                   \
+			thread_block_until(end_);        \
+			waitq_finish(q, &w_);            \
+		}                                        \
+		waitq_finish(q, &w_);                    \
+		held_;                                   \
+	})
 
 /* The condition is evaluated after queueing: a wake-up cannot be missed. */
 #define wait_event(q, cond)                    \

@@ -326,6 +326,39 @@ TEST(thread, no_wakeup_is_lost, "500 hand-overs through a wait queue")
 	thread_join(t);
 }
 
+struct limited {
+	struct waitq q;
+	bool now;
+};
+
+static void set_and_wake(void *arg)
+{
+	struct limited *l = arg;
+
+	WRITE_ONCE(l->now, true);
+	wake_all(&l->q);
+}
+
+TEST(thread, limited_wait_ends_either_way,
+     "a wait with a limit ends when the condition holds, or when time is up")
+{
+	static struct limited l;
+	uint64_t start = clock_ns(), ms = 1000 * 1000;
+	struct thread *t;
+
+	l.now = false;
+	waitq_init(&l.q);
+	EXPECT(!wait_event_until(&l.q, READ_ONCE(l.now), start + 20 * ms));
+	EXPECT(clock_ns() >= start + 20 * ms);
+	EXPECT(TAILQ_EMPTY(&l.q.waiters));
+	start = clock_ns();
+	t = thread_create("waker", set_and_wake, &l);
+	REQUIRE(t);
+	EXPECT(wait_event_until(&l.q, READ_ONCE(l.now), start + 5000 * ms));
+	EXPECT(clock_ns() < start + 5000 * ms);
+	thread_join(t);
+}
+
 static void call_back(void *arg)
 {
 	atomic_fetch_add((_Atomic unsigned *)arg, 1);
