@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "drivers/devices.h"
+#include "drivers/edu.h"
 #include "drivers/lsi.h"
 
 void devices_init(void)
 {
 	lsi_init();
+	edu_init();
 }

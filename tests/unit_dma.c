@@ -20,6 +20,10 @@
 	{                                       \
 		name(need_engine("lsi1"));      \
 	}                                       \
+	TEST(dma, name##_edu, claim ": edu")    \
+	{                                       \
+		name(need_engine("edu"));       \
+	}                                       \
 	static void name(struct dma_engine *e)
 
 /* Do bytes from at on hold the pattern of buffer i from from on? */
@@ -36,7 +40,7 @@ ON_EACH_ENGINE(copy_moves_these_bytes,
 {
 	struct rng rng = rng_seed(test_seed());
 
-	for (unsigned round = 0; round < 8; round++) {
+	for (unsigned round = 0; round < (e->sleeps ? 2 : 8); round++) {
 		uint8_t *src = engine_buffer(0), *dst = engine_buffer(1);
 		uint64_t bytes = 1 + rng_below(&rng, 5000);
 		uint64_t from = rng_below(&rng, BUFFER_SIZE - bytes);

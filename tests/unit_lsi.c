@@ -115,7 +115,7 @@ TEST(lsi, device_waits_for_memory,
 	struct lsi *lsi = chip(0);
 	uint8_t *flag = engine_buffer(0), *data = engine_buffer(1);
 	uint8_t *copy = engine_buffer(2);
-	uint64_t end = clock_ns() + UINT64_C(1000000000);
+	uint64_t end = clock_ns() + UINT64_C(5000000000);
 	uint32_t tag = 0;
 	int error;
 	const struct lsi_insn program[] = {
@@ -208,7 +208,7 @@ TEST(lsi, two_chips_run_beside_each_other,
 {
 	struct lsi *a = chip(0), *b = chip(1);
 	uint8_t *flag = engine_buffer(0);
-	uint64_t end = clock_ns() + UINT64_C(1000000000);
+	uint64_t end = clock_ns() + UINT64_C(5000000000);
 	uint32_t tag = 0;
 	int error;
 	const struct lsi_insn waits[] = {

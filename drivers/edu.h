@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * edu.h - QEMU's educational device: slow, and with memory of its own
+ *
+ * QEMU, docs/specs/edu: a buffer of 4 KiB at 40000h of the device's own address
+ * space, that no CPU can read, and transfers between it and the bus.  A transfer
+ * takes 100 ms of the machine's time, moves its bytes only at the end of that,
+ * and says so by an MSI: so there is time to take memory away under it.
+ *
+ * QEMU 7.2 aborts on a transfer that touches the buffer's last byte: EDU_BYTES
+ * leaves it out.  The device must be given dma_mask=0xffffffffffffffff.
+ */
+#pragma once
+
+#include "drivers/dma.h"
+#include "drivers/pci.h"
+
+#define EDU_BYTES 4095 /* of the device's memory that we use               */
+
+enum edu_way {
+	EDU_TAKE = 0, /* from the bus into the device                     */
+	EDU_GIVE = 2, /* from the device to the bus                       */
+};
+
+/* Find the device and make it the engine "edu".  Boot, after pci_init(). */
+void edu_init(void);
+
+/* Is there one? */
+bool edu_present(void);
+
+/*
+ * Start to move bytes between [bus, bus + bytes) and the device's memory at
+ * [offset, offset + bytes).  Returns at once: 0, -EBUSY if another transfer is
+ * under way (also one that was given up), -EINVAL if the device's memory does
+ * not have these bytes.
+ * Context: a thread; the engine's lock is not needed.
+ */
+must_check int edu_start(enum edu_way way, iova_t bus, unsigned offset,
+			 unsigned bytes);
+
+/*
+ * Wait for the transfer under way, whoever started it; at once if there is none.
+ * Returns 0; -EIO if it is over but no interrupt came: a device that may not
+ * master the bus, or whose messages are stopped, moved nothing either;
+ * -ETIMEDOUT if it is not over.
+ * Context: a thread that may sleep.
+ */
+must_check int edu_wait(void);
+
+/* Is a transfer under way? */
+bool edu_busy(void);
+
+/* Interrupts taken since boot. */
+unsigned edu_interrupts(void);
+
+/* Have the interrupts served by another CPU (at boot: the first). */
+must_check const char *edu_set_cpu(unsigned cpu);
