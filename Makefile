@@ -64,7 +64,7 @@ $(KERNEL): $(OBJ) $(OUT)/ksyms.c linker.ld
 -include $(C_SRC:%=$(OUT)/%.d) $(S_SRC:%=$(OUT)/%.d)
 
 ISO	:= $(O)/visavis.iso
-SET	= $(foreach v,MODE BOOT SMP MEM T SEED APPEND QEMU CPU DEVICES JUNIT,\
+SET	= $(foreach v,MODE BOOT SMP MEM T SEED APPEND QEMU CPU DEVICES DISK JUNIT,\
 	  $(if $($(v)),'$(v)=$($(v))'))
 
 # Names that are nearly a setting would silently do nothing: say so.
