@@ -24,6 +24,10 @@ extern char text_start[], text_end[];
 extern char rodata_start[], rodata_end[];
 extern char data_start[], image_end[];
 
+/* Whole pages of the image that devices may be let reach, and nothing else. */
+#define DMA_MEMORY __attribute__((section(".bss.dma"), aligned(4096)))
+extern char dma_start[], dma_end[];
+
 /*
  * Pages of the image that must not be there: one below each stack in it, n of
  * them, stride bytes apart.  Collected from section vv_guards by linker.ld.

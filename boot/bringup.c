@@ -9,6 +9,8 @@
 #include "drivers/acpi.h"
 #include "drivers/devices.h"
 #include "drivers/pci.h"
+#include "iommu/domain.h"
+#include "iommu/ivrs.h"
 #include "kernel/printk.h"
 #include "kernel/string.h"
 #include "mm/kmap.h"
@@ -19,6 +21,8 @@
 
 static struct acpi_madt madt;
 static struct acpi_mcfg mcfg;
+static struct ivrs ivrs;
+static const char *no_iommu; /* why there is none                        */
 
 /* One sentence, and the status that says "not this machine". */
 noreturn static void refuse(const char *why)
@@ -50,7 +54,23 @@ static const char *lie(const struct boot_info *info)
 		return "RSDP";
 	if (glob_match("*lie=mcfg*", info->cmdline))
 		return "MCFG";
+	if (glob_match("*lie=ivrs*", info->cmdline))
+		return "IVRS";
 	return glob_match("*lie=madt*", info->cmdline) ? "APIC" : NULL;
+}
+
+/* The words lie=ivhd and lie=mmio spoil a table whose checksum is right. */
+static const char *find_iommu(const struct boot_info *info,
+			      struct acpi_table *table)
+{
+	const char *why;
+
+	if (glob_match("*lie=ivhd*", info->cmdline))
+		table->bytes[IVRS_FIRST_BLOCK + 3] = 0x7f;
+	why = ivrs_parse(table, &ivrs);
+	if (!why && glob_match("*lie=mmio*", info->cmdline))
+		ivrs.mmio = image_pa(text_start);
+	return why ? why : ivrs_check_mmio(&ivrs, info->usable, info->n_usable);
 }
 
 /* While all of low memory can still be read: the final map shows RAM only. */
@@ -65,6 +85,9 @@ static void read_acpi(const struct boot_info *info)
 		mcfg.bus0 += ECAM_BUS; /* where bus 1 is */
 	if (why)
 		printk("# %s: PCI by ports\n", why);
+	no_iommu = acpi_find(read_physical, "IVRS", lie(info), &table);
+	if (!no_iommu)
+		no_iommu = find_iommu(info, &table);
 	why = acpi_find(read_physical, "APIC", lie(info), &table);
 	if (!why)
 		why = acpi_parse_madt(&table, &madt);
@@ -121,6 +144,11 @@ void boot_other_cpus(struct boot_info *info)
 
 void boot_devices(void)
 {
-	pci_init(mcfg.bus0);
+	pci_init(mcfg.bus0); /* nobody is a bus master */
+	domain_init();
+	if (!no_iommu)
+		no_iommu = iommu_boot(&ivrs); /* and nobody may be one */
+	if (no_iommu)
+		printk("# no IOMMU: %s\n", no_iommu);
 	devices_init();
 }

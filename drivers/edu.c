@@ -51,7 +51,7 @@ static struct {
 	_Atomic unsigned interrupts;
 } edu;
 
-static char own[2 * DMA_STAGE] __attribute__((aligned(PAGE_SIZE)));
+static char own[2 * DMA_STAGE] DMA_MEMORY;
 
 bool edu_present(void)
 {

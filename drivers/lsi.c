@@ -61,7 +61,7 @@ static struct lsi chips[LSI_MAX]; /* (I) after boot, but for what locks say */
 static unsigned n_chips;
 
 /* In the image, so that it lies where 32 bits reach: program, staging. */
-static char own[LSI_MAX][2 * DMA_STAGE] __attribute__((aligned(PAGE_SIZE)));
+static char own[LSI_MAX][2 * DMA_STAGE] DMA_MEMORY;
 
 static struct lsi *of(struct dma_engine *e)
 {

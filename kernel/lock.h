@@ -24,6 +24,7 @@ enum lock_rank {
 	RANK_MM_LIST,  /* mm_list_lock   all address spaces (sleeping)    */
 	RANK_MM,       /* mm->lock       regions (sleeping)               */
 	RANK_RMAP,     /* family, object who maps which page (sleeping)   */
+	RANK_IOMMU,    /* who may reach what (sleeping)                   */
 	RANK_TRANSFER, /* an engine that takes its time (sleeping)        */
 	RANK_PT,       /* mm->pt_lock    entries                          */
 	RANK_DOMAIN,   /* domain->lock   one I/O page table               */

@@ -3,6 +3,7 @@
  * bench.c - the meter; what it measures is in bench_*.c
  */
 #include "tests/bench.h"
+#include "tests/engines.h"
 #include "arch/cpu.h"
 #include "kernel/printk.h"
 #include "kernel/string.h"
@@ -52,6 +53,7 @@ bool bench_main(const char *glob)
 			continue;
 		any = true;
 		(*b)->fn();
+		engines_release();
 	}
 	if (!any)
 		printk("visavis: no bench matches `%s`\n", glob);

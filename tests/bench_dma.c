@@ -15,8 +15,11 @@
 
 static struct lsi *chip(void)
 {
-	if (!lsi_at(0))
+	if (!lsi_at(0)) {
 		printk("# no lsi0: nothing is measured\n");
+		return NULL;
+	}
+	need_engine("lsi0");
 	return lsi_at(0);
 }
 

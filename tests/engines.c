@@ -4,12 +4,13 @@
  */
 #include "tests/engines.h"
 #include "arch/layout.h"
+#include "drivers/pci.h"
+#include "iommu/domain.h"
 #include "kernel/panic.h"
 #include "kernel/printk.h"
 #include "tests/test.h"
 
-static uint8_t buffers[BUFFERS][BUFFER_SIZE]
-	__attribute__((aligned(PAGE_SIZE)));
+static uint8_t buffers[BUFFERS][BUFFER_SIZE] DMA_MEMORY;
 
 uint8_t buffer_pattern(unsigned i, uint64_t at)
 {
@@ -31,6 +32,59 @@ iova_t buffer_bus(const void *p)
 	return (va_t)p - KERNEL_BASE;
 }
 
+/* One domain for all engines of a test, with everything at its own address. */
+static struct domain *shared;
+static uint16_t members[8];
+static unsigned n_members;
+
+static void let_reach(pa_t start, uint64_t bytes)
+{
+	REQUIRE(!domain_map(shared, start, start, bytes, PROT_R | PROT_W));
+}
+
+static void shared_open(struct iommu *iommu)
+{
+	struct pci_dev *dev;
+
+	shared = domain_create(iommu);
+	REQUIRE(shared);
+	let_reach(buffer_bus(dma_start), (uint64_t)(dma_end - dma_start));
+	for (unsigned i = 0; (dev = pci_at(i)); i++)
+		for (unsigned bar = 0; dev->driver && bar < PCI_BARS; bar++) {
+			struct pci_bar *b = &dev->bars[bar];
+
+			if (b->size >= PAGE_SIZE && !b->io && !b->bad)
+				let_reach(b->pa, b->size);
+		}
+}
+
+static void let_in(const struct dma_engine *e)
+{
+	struct iommu *iommu = iommu_machine();
+
+	if (!iommu)
+		return;
+	if (!shared)
+		shared_open(iommu);
+	for (unsigned i = 0; i < n_members; i++)
+		if (members[i] == e->devid)
+			return;
+	REQUIRE(!domain_attach(shared, e->devid, 0));
+	members[n_members++] = e->devid;
+}
+
+void engines_release(void)
+{
+	if (!shared)
+		return;
+	while (n_members)
+		if (domain_detach(shared, members[--n_members]))
+			panic("the IOMMU does not answer");
+	if (domain_destroy(shared))
+		panic("the IOMMU does not answer");
+	shared = NULL;
+}
+
 struct dma_engine *need_engine(const char *name)
 {
 	static char why[60];
@@ -39,5 +93,6 @@ struct dma_engine *need_engine(const char *name)
 	snprintk(why, sizeof(why), "no %s on this machine", name);
 	if (!e)
 		SKIP(why);
+	let_in(e);
 	return e;
 }

@@ -6,8 +6,15 @@
 
 #include "drivers/dma.h"
 
-/* The engine of this name; ends the test with SKIP if it is not there. */
+/*
+ * The engine of this name; ends the test with SKIP if it is not there.  Behind
+ * an IOMMU it is let reach DMA_MEMORY and the memory of other devices, at their
+ * own addresses, until the test ends.
+ */
 struct dma_engine *need_engine(const char *name);
+
+/* After each test: nobody reaches anything any more. */
+void engines_release(void);
 
 /*
  * Memory for devices that say 32 bits: BUFFERS times BUFFER_SIZE, in the image.

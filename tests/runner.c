@@ -11,6 +11,7 @@
 #include "kernel/string.h"
 #include "kernel/thread.h"
 #include "tests/bench.h"
+#include "tests/engines.h"
 #include "tests/ktap.h"
 #include "tests/oracle.h"
 #include "tests/select.h"
@@ -124,6 +125,7 @@ static void run_test(const struct test *t, unsigned timeout)
 	thread = thread_create(t->name, test_main, (void *)t);
 	assert(thread);
 	thread_join(thread);
+	engines_release();
 	why = oracle_check(&before);
 	WRITE_ONCE(deadline, 0);
 	if (why)

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * domain.c - map, unmap, attach, and the flush that each needs
+ *
+ *    unmap:   clear entries -> unhook empty tables -> queue the flush |lock
+ *             wait for its completion -> free the tables              |no lock
+ *
+ * Nothing is flushed for a hole that becomes a page: v1 hardware does not cache
+ * that nothing was there (and one that does, NpCache, is not ours).  Every other
+ * change is flushed, also a right that is gained.
+ *
+ * Locks: iommu->lock (attach, detach) > domain->lock (tables, members) > ring.
+ */
+#include "iommu/domain.h"
+#include "iommu/pt_amdv1.h"
+#include "kernel/err.h"
+#include "kernel/panic.h"
+#include "mm/pool.h"
+#include "mm/pt_large.h"
+
+static struct pool domains, attachments;
+
+void domain_init(void)
+{
+	pool_init(&domains, "domain", sizeof(struct domain));
+	pool_init(&attachments, "attachment", sizeof(struct attachment));
+}
+
+/* ---- ids --------------------------------------------------------------- */
+
+/* 0 belongs to the deny entry.  Context: iommu->lock held to write. */
+static unsigned id_take(struct iommu *iommu)
+{
+	for (unsigned i = 1; i < DOMAIN_IDS; i++) {
+		unsigned id = (iommu->id_hint + i) % DOMAIN_IDS;
+
+		if (!id || iommu->ids[id / 64] & BIT(id % 64))
+			continue;
+		iommu->ids[id / 64] |= BIT(id % 64);
+		iommu->id_hint = id;
+		return id;
+	}
+	return 0;
+}
+
+static void id_give(struct iommu *iommu, unsigned id)
+{
+	rw_write_lock(&iommu->lock);
+	iommu->ids[id / 64] &= ~BIT(id % 64);
+	rw_write_unlock(&iommu->lock);
+}
+
+struct domain *domain_create(struct iommu *iommu)
+{
+	struct domain *d = pool_alloc(&domains);
+
+	if (!d)
+		return NULL;
+	d->iommu = iommu;
+	spin_init(&d->lock, RANK_DOMAIN, "domain");
+	LIST_INIT(&d->members);
+	if (pt_init(&d->pt, &pt_amdv1, DOMAIN_LEVELS, 0, pt_span(DOMAIN_LEVELS),
+		    NULL)) {
+		pool_free(&domains, d);
+		return NULL;
+	}
+	rw_write_lock(&iommu->lock);
+	d->id = (uint16_t)id_take(iommu);
+	rw_write_unlock(&iommu->lock);
+	if (d->id)
+		return d;
+	page_put(page_of_va(d->pt.root));
+	pool_free(&domains, d);
+	return NULL;
+}
+
+/* ---- the flush --------------------------------------------------------- */
+
+unsigned flush_commands(struct command out[FLUSH_MAX], uint16_t id,
+			iova_t start, iova_t end, bool tables)
+{
+	unsigned n = 0;
+
+	for (iova_t at = start; at < end;) {
+		unsigned low = at ? (unsigned)__builtin_ctzll(at) : 63;
+		unsigned size = 63 - (unsigned)__builtin_clzll(end - at);
+		uint64_t bytes = BIT(low < size ? low : size);
+
+		if (n == FLUSH_MAX) {
+			out[0] = command_invalidate_iommu_pages(id, RANGE_ALL,
+								tables);
+			return 1;
+		}
+		out[n++] = command_invalidate_iommu_pages(
+			id, command_range(at, at + bytes), tables);
+		at += bytes;
+	}
+	return n;
+}
+
+/*
+ * Queue what makes all members forget [start, end).  After the IOMMU's own TLB
+ * come the devices' (B7): the other way round a device could take back from the
+ * IOMMU what it has just forgotten.  Context: domain->lock held.
+ */
+static int flush_submit(struct domain *d, iova_t start, iova_t end, bool tables,
+			uint64_t *seq)
+{
+	struct command c[FLUSH_MAX];
+	unsigned n = flush_commands(c, d->id, start, end, tables);
+	struct attachment *a;
+	int error = queue_submit(&d->iommu->queue, c, n, seq);
+
+	d->flushes++;
+	d->commands += n;
+	LIST_FOREACH (a, &d->members, member) {
+		if (error)
+			return error;
+		if (!(a->flags & ATTACH_ATS))
+			continue;
+		c[0] = command_invalidate_iotlb_pages(
+			a->devid, a->devid, 1, command_range(start, end));
+		error = queue_submit(&d->iommu->queue, c, 1, seq);
+		d->commands++;
+	}
+	return error;
+}
+
+/* The same, and wait.  Context: domain->lock held, or not needed any more. */
+static int flush(struct domain *d, iova_t start, iova_t end, bool tables)
+{
+	uint64_t seq;
+	int error = flush_submit(d, start, end, tables, &seq);
+
+	return error ? error : queue_wait(&d->iommu->queue, seq);
+}
+
+static void table_collect(struct page *table, void *arg)
+{
+	uintptr_t *list = arg;
+
+	table->mapping = *list;
+	*list = (uintptr_t)table;
+}
+
+/* After the flush: nobody walks them any more. */
+static void tables_free(uintptr_t list)
+{
+	while (list) {
+		struct page *table = (struct page *)list;
+
+		list = table->mapping;
+		table->mapping = 0;
+		PROBE(table_free, 0, page_pa(table));
+		page_put(table);
+	}
+}
+
+/* ---- mapping ----------------------------------------------------------- */
+
+/* What the members' entries say.  Context: iommu->lock or domain->lock. */
+static struct dte member_dte(const struct domain *d, const struct attachment *a)
+{
+	struct dte dte = dte_translate(pt_root_pa(&d->pt), d->pt.levels, d->id);
+
+	if (a->flags & ATTACH_ATS)
+		dte.w[1] |= DTE1_I;
+	return dte;
+}
+
+/*
+ * One level more.  The new root leads to the old one, so that a member whose
+ * entry is still cached sees what it saw; addresses above are used only when
+ * all members know the new root (H53).  Context: domain->lock held.
+ */
+static int grow(struct domain *d)
+{
+	struct attachment *a;
+	int error = pt_grow(&d->pt);
+
+	if (error)
+		return error;
+	LIST_FOREACH (a, &d->members, member) {
+		error = iommu_set_dte(d->iommu, a->devid, member_dte(d, a),
+				      d->id);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+int domain_map(struct domain *d, iova_t iova, pa_t pa, uint64_t len,
+	       enum prot prot)
+{
+	int error = 0;
+
+	if (!len || !IS_ALIGNED(iova | pa | len, PAGE_SIZE) ||
+	    iova + len < iova || iova + len > pt_span(DOMAIN_LEVELS_MAX) ||
+	    !(prot & (PROT_R | PROT_W)))
+		return err(EINVAL);
+	spin_lock(&d->lock);
+	while (!error && iova + len > d->pt.top)
+		error = grow(d);
+	if (!error)
+		error = pt_map(&d->pt, iova, pa, len, prot, true);
+	PROBE(domain_map, iova, pa);
+	spin_unlock(&d->lock);
+	return error;
+}
+
+/* Does a 2 MiB leaf reach over the edge at?  Then cut it there. */
+static int edge_split(struct domain *d, iova_t at)
+{
+	if (at >= d->pt.top || IS_ALIGNED(at, pt_span(1)))
+		return 0;
+	return pt_split(&d->pt, at);
+}
+
+int domain_unmap(struct domain *d, iova_t start, iova_t end)
+{
+	uintptr_t tables = 0;
+	uint64_t seq;
+	int error;
+
+	if (start >= end || !IS_ALIGNED(start | end, PAGE_SIZE))
+		return err(EINVAL);
+	spin_lock(&d->lock);
+	if (end > d->pt.top)
+		end = d->pt.top;
+	error = start < end ? edge_split(d, start) : err(EINVAL);
+	if (!error)
+		error = edge_split(d, end);
+	if (!error)
+		error = pt_unmap(&d->pt, start, end);
+	if (!error) {
+		PROBE(domain_clear, start, end);
+		pt_prune(&d->pt, start, end, table_collect, &tables);
+		error = flush_submit(d, start, end, tables, &seq);
+	}
+	spin_unlock(&d->lock);
+	if (!error)
+		error = queue_wait(&d->iommu->queue, seq);
+	if (!error)
+		tables_free(tables);
+	return error;
+}
+
+/* Context: domain->lock held. */
+static void protect_entries(struct domain *d, iova_t start, iova_t end,
+			    enum prot prot)
+{
+	const struct pt_format *f = d->pt.format;
+	struct pt_run run;
+
+	for (iova_t at = start; pt_next_run(&d->pt, &at, end, &run);)
+		for (unsigned i = 0; i < run.count; i++) {
+			uint64_t e = pte_read(&run.slots[i]);
+
+			if (pt_kind(f, e, run.level) == PT_LEAF)
+				pte_write(&run.slots[i],
+					  f->leaf(pt_pa(e), prot, run.level));
+		}
+}
+
+int domain_protect(struct domain *d, iova_t start, iova_t end, enum prot prot)
+{
+	uint64_t seq;
+	int error;
+
+	if (start >= end || !IS_ALIGNED(start | end, PAGE_SIZE) ||
+	    !(prot & (PROT_R | PROT_W)))
+		return err(EINVAL);
+	spin_lock(&d->lock);
+	error = end > d->pt.top ? err(EINVAL) : edge_split(d, start);
+	if (!error)
+		error = edge_split(d, end);
+	if (!error) {
+		protect_entries(d, start, end, prot);
+		error = flush_submit(d, start, end, false, &seq);
+	}
+	spin_unlock(&d->lock);
+	return error ? error : queue_wait(&d->iommu->queue, seq);
+}
+
+int domain_split(struct domain *d, iova_t iova)
+{
+	iova_t start = ALIGN_DOWN(iova, pt_span(1));
+	int error;
+
+	spin_lock(&d->lock);
+	error = iova < d->pt.top ? pt_split(&d->pt, iova) : err(EINVAL);
+	if (!error)
+		error = flush(d, start, start + pt_span(1), true);
+	spin_unlock(&d->lock);
+	return error;
+}
+
+int domain_join(struct domain *d, iova_t iova)
+{
+	iova_t start = ALIGN_DOWN(iova, pt_span(1));
+	struct page *table;
+	int error;
+
+	spin_lock(&d->lock);
+	table = iova < d->pt.top ? pt_join(&d->pt, start) : NULL;
+	error = table ? flush(d, start, start + pt_span(1), true) : err(EINVAL);
+	spin_unlock(&d->lock);
+	if (!error)
+		page_put(table);
+	return error;
+}
+
+bool domain_lookup(struct domain *d, iova_t iova, pa_t *pa, enum prot *prot)
+{
+	unsigned level;
+	uint64_t e = 0;
+
+	spin_lock(&d->lock);
+	if (iova < d->pt.top)
+		e = pte_read(pt_lookup(&d->pt, iova, 0, &level));
+	spin_unlock(&d->lock);
+	if (!e || pt_kind(d->pt.format, e, level) != PT_LEAF)
+		return false;
+	*pa = pt_pa(e) + (iova & (pt_span(level) - 1));
+	*prot = d->pt.format->prot(e);
+	return true;
+}
+
+/* ---- members ----------------------------------------------------------- */
+
+/* Context: iommu->lock held. */
+static struct attachment *attachment_of(struct iommu *iommu, uint16_t devid)
+{
+	struct attachment *a;
+
+	LIST_FOREACH (a, &iommu->attached, link)
+		if (a->devid == devid)
+			return a;
+	return NULL;
+}
+
+int domain_attach(struct domain *d, uint16_t devid, unsigned flags)
+{
+	struct iommu *iommu = d->iommu;
+	struct attachment *a = pool_alloc(&attachments);
+	int error = 0;
+
+	if (!a)
+		return err(ENOMEM);
+	a->devid = devid;
+	a->domain = d;
+	a->flags = flags;
+	rw_write_lock(&iommu->lock);
+	if (attachment_of(iommu, devid)) {
+		error = err(EBUSY);
+	} else {
+		/* A member from here on: whoever flushes flushes for it too. */
+		LIST_INSERT_HEAD(&iommu->attached, a, link);
+		spin_lock(&d->lock);
+		LIST_INSERT_HEAD(&d->members, a, member);
+		error = iommu_set_dte(iommu, devid, member_dte(d, a), 0);
+		spin_unlock(&d->lock);
+	}
+	rw_write_unlock(&iommu->lock);
+	if (error == -EBUSY)
+		pool_free(&attachments, a);
+	return error;
+}
+
+int domain_detach(struct domain *d, uint16_t devid)
+{
+	struct iommu *iommu = d->iommu;
+	struct attachment *a;
+	int error;
+
+	rw_write_lock(&iommu->lock);
+	a = attachment_of(iommu, devid);
+	if (!a || a->domain != d) {
+		rw_write_unlock(&iommu->lock);
+		return err(ENOENT);
+	}
+	error = iommu_set_dte(iommu, devid, iommu_deny(iommu), d->id);
+	if (!error) {
+		spin_lock(&d->lock);
+		LIST_REMOVE(a, member);
+		spin_unlock(&d->lock);
+		LIST_REMOVE(a, link);
+		pool_free(&attachments, a);
+	}
+	rw_write_unlock(&iommu->lock);
+	return error;
+}
+
+int domain_destroy(struct domain *d)
+{
+	struct iommu *iommu = d->iommu;
+	uintptr_t tables = 0;
+	unsigned id = d->id;
+	int error;
+
+	assert(LIST_EMPTY(&d->members));
+	spin_lock(&d->lock);
+	error = pt_unmap(&d->pt, d->pt.bottom, d->pt.top);
+	assert(!error);
+	pt_destroy(&d->pt, table_collect, &tables);
+	error = flush(d, 0, pt_span(DOMAIN_LEVELS_MAX), true);
+	spin_unlock(&d->lock);
+	if (error)
+		return error;
+	tables_free(tables);
+	pool_free(&domains, d);
+	/* Last: the next who gets it finds nothing cached under it (B55). */
+	id_give(iommu, id);
+	return 0;
+}

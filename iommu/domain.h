@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * domain.h - one I/O page table, and the devices that see memory through it
+ *
+ *	struct domain *d = domain_create(iommu);
+ *	domain_map(d, iova, pa, len, PROT_R | PROT_W);
+ *	domain_attach(d, devid, 0);
+ *	... the device reads and writes [iova, iova + len) ...
+ *	domain_unmap(d, iova, iova + len);        now it does not
+ *	domain_detach(d, devid);
+ *	domain_destroy(d);
+ *
+ * Strict only: when domain_unmap() has returned 0, no access of any member that
+ * begins later reaches the page, and the page may be freed.  If it returns
+ * -ETIMEDOUT the hardware did not confirm: then the page must be kept for ever.
+ */
+#pragma once
+
+#include "iommu/iommu.h"
+#include "mm/pt.h"
+
+#define DOMAIN_LEVELS     3 /* 512 GiB of addresses; it grows when needed   */
+#define DOMAIN_LEVELS_MAX 4
+
+/* Key: (I) immutable  (D) lock  (L) iommu->lock */
+struct domain {
+	struct iommu *iommu;  /* (I)                                        */
+	uint16_t id;          /* (I) the tag of its cached translations     */
+	struct spinlock lock; /* RANK_DOMAIN                                */
+	struct pt pt;         /* (D)                                        */
+	LIST_HEAD(, attachment) members; /* (D|L) both to write             */
+	uint64_t flushes, commands;      /* (D) statistics                  */
+};
+
+/* Once, at boot. */
+void domain_init(void);
+
+/* An empty domain with an id of its own.  NULL: no memory, or no id left. */
+struct domain *domain_create(struct iommu *iommu);
+
+/*
+ * Give back its tables and its id, after everything cached under it has been
+ * forgotten; it has no member.  On -ETIMEDOUT all of that is kept, for ever.
+ */
+must_check int domain_destroy(struct domain *domain);
+
+/* The device has a TLB of its own (ATS): tell it too. */
+#define ATTACH_ATS 1u
+
+/*
+ * From now on the device sees memory through the domain.  -EBUSY if it is in
+ * one, -ENOMEM, -ETIMEDOUT.  May sleep.
+ */
+must_check int domain_attach(struct domain *domain, uint16_t devid,
+			     unsigned flags);
+
+/*
+ * From now on the device reaches nothing.  0, -ENOENT if it is not a member, or
+ * -ETIMEDOUT.  May sleep.
+ */
+must_check int domain_detach(struct domain *domain, uint16_t devid);
+
+/*
+ * Let members reach the frames [pa, pa + len) at iova, with PROT_R and PROT_W as
+ * said; leaves of 2 MiB where both addresses allow.  All in bytes, page aligned.
+ * 0; -EEXIST if something is mapped there, -ENOMEM, -EINVAL beyond the widest
+ * tree; then nothing is mapped.  Context: thread; spin locks below RANK_DOMAIN
+ * may be held.
+ */
+must_check int domain_map(struct domain *domain, iova_t iova, pa_t pa,
+			  uint64_t len, enum prot prot);
+
+/*
+ * Take [start, end) from all members; holes are fine.  0, -ENOMEM if a larger
+ * leaf had to be split (nothing has changed then), -ETIMEDOUT.  Context as above.
+ */
+must_check int domain_unmap(struct domain *domain, iova_t start, iova_t end);
+
+/* Change the rights of what is mapped in [start, end), and flush: a right that
+ * is gained must also reach a device that has cached less.  Errors as above. */
+must_check int domain_protect(struct domain *domain, iova_t start, iova_t end,
+			      enum prot prot);
+
+/*
+ * Make one leaf of the 2 MiB at iova, if they allow it; undo it.  The device may
+ * run meanwhile, and sees no difference.  -EINVAL if they do not allow it.
+ */
+must_check int domain_join(struct domain *domain, iova_t iova);
+must_check int domain_split(struct domain *domain, iova_t iova);
+
+/* What the tables say of iova: true and the frame's address and rights. */
+bool domain_lookup(struct domain *domain, iova_t iova, pa_t *pa,
+		   enum prot *prot);
+
+/*
+ * The commands that flush [start, end) of a domain: the fewest that name only
+ * whole aligned powers of two inside it, or one for the whole domain when that
+ * would take more than FLUSH_MAX.  tables: directories too.
+ */
+#define FLUSH_MAX 16
+unsigned flush_commands(struct command out[FLUSH_MAX], uint16_t id,
+			iova_t start, iova_t end, bool tables);

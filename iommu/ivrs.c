@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ivrs.c - I/O Virtualization Reporting Structure
+ *
+ *   table header, IVinfo | block | block | ...
+ *   block (IVHD): type flags length devid cap-offset base ... | entry | entry
+ *
+ * An IOMMU may be told of by several blocks, of type 10h and of the longer 11h
+ * and 40h: they must agree.  Other types (IVMD: memory that firmware wants
+ * reachable) are stepped over; QEMU has none.
+ */
+#include "iommu/ivrs.h"
+#include "iommu/port.h"
+#include "kernel/string.h"
+
+#define FIRST_BLOCK 48
+#define IVHD_HEADER 24
+#define IVHD_LONG   40 /* of types 11h and 40h                            */
+#define MMIO_ALIGN  0x4000
+
+/* Device entries: two high bits of the type say how long one is. */
+#define ENTRY_ALL         1
+#define ENTRY_SELECT      2
+#define ENTRY_RANGE_START 3
+#define ENTRY_RANGE_END   4
+#define ENTRY_ACPI_HID    0xf0
+#define HID_LENGTH_AT     21u
+#define HID_HEADER        22u
+
+static uint16_t get16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] | (unsigned)p[1] << 8);
+}
+
+static uint64_t get64(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static bool is_ivhd(uint8_t type)
+{
+	return type == 0x10 || type == 0x11 || type == 0x40;
+}
+
+static const char *range_add(struct ivrs *ivrs, unsigned first, unsigned last)
+{
+	struct ivrs_range *top =
+		ivrs->n_ranges ? &ivrs->ranges[ivrs->n_ranges - 1] : NULL;
+
+	if (ivrs_covers(ivrs, (uint16_t)first) &&
+	    ivrs_covers(ivrs, (uint16_t)last))
+		return NULL; /* told twice, by a block of another type */
+	if (top && top->last + 1u == first) {
+		top->last = (uint16_t)last;
+		return NULL;
+	}
+	if (ivrs->n_ranges == IVRS_RANGES)
+		return "the ACPI IVRS names too many ranges of devices";
+	ivrs->ranges[ivrs->n_ranges++] =
+		(struct ivrs_range){ (uint16_t)first, (uint16_t)last };
+	return NULL;
+}
+
+/* Bytes of the entry at p, of which left are there; 0: it runs out. */
+static unsigned entry_length(const uint8_t *p, unsigned left)
+{
+	unsigned len = 4u << (p[0] >> 6);
+
+	if (p[0] == ENTRY_ACPI_HID)
+		len = left < HID_HEADER ? left + 1
+					: HID_HEADER + p[HID_LENGTH_AT];
+	return len > left ? 0 : len;
+}
+
+static const char *parse_entries(struct ivrs *ivrs, const uint8_t *p,
+				 unsigned left)
+{
+	const char *why = NULL;
+	int first = -1; /* of a range that has begun */
+
+	while (left && !why) {
+		unsigned len = entry_length(p, left), devid;
+
+		if (!len)
+			return "an ACPI IVRS entry runs out of its block";
+		devid = len >= 4 ? get16(p + 1) : 0;
+		if (p[0] == ENTRY_ALL) {
+			why = range_add(ivrs, 0, 0xffff);
+		} else if (p[0] == ENTRY_SELECT) {
+			why = range_add(ivrs, devid, devid);
+		} else if (p[0] == ENTRY_RANGE_START) {
+			first = (int)devid;
+		} else if (p[0] == ENTRY_RANGE_END) {
+			if (first < 0 || devid < (unsigned)first)
+				return "an ACPI IVRS range ends before it "
+				       "began";
+			why = range_add(ivrs, (unsigned)first, devid);
+			first = -1;
+		}
+		p += len;
+		left -= len;
+	}
+	return why;
+}
+
+static const char *parse_block(struct ivrs *ivrs, const uint8_t *p,
+			       unsigned len)
+{
+	unsigned header = p[0] == 0x10 ? IVHD_HEADER : IVHD_LONG;
+	uint16_t devid = get16(p + 4);
+	pa_t mmio = get64(p + 8);
+
+	if (len < header)
+		return "an ACPI IVRS block is shorter than its header";
+	if (get16(p + 16) != 0)
+		return NULL; /* another segment */
+	if (!mmio || mmio % MMIO_ALIGN || mmio + IOMMU_MMIO_SIZE < mmio ||
+	    mmio + IOMMU_MMIO_SIZE > PA_MAX)
+		return "the ACPI IVRS has an impossible register address";
+	if (ivrs->mmio && ivrs->devid != devid)
+		return "the ACPI IVRS tells of two IOMMUs: one is supported";
+	if (ivrs->mmio && ivrs->mmio != mmio)
+		return "the ACPI IVRS contradicts itself on the registers";
+	ivrs->mmio = mmio;
+	ivrs->devid = devid;
+	ivrs->capability = get16(p + 6);
+	return parse_entries(ivrs, p + header, len - header);
+}
+
+const char *ivrs_parse(const struct acpi_table *table, struct ivrs *ivrs)
+{
+	const uint8_t *p = table->bytes;
+	uint32_t at = IVRS_FIRST_BLOCK;
+
+	*ivrs = (struct ivrs){ 0 };
+	while (at + 4 <= table->length) {
+		unsigned len = get16(p + at + 2);
+		const char *why = NULL;
+
+		if (len < 4 || len > table->length - at)
+			return "an ACPI IVRS block runs out of the table";
+		if (is_ivhd(p[at])) {
+			if (len < IVHD_HEADER)
+				return "an ACPI IVRS block is shorter than its "
+				       "header";
+			why = parse_block(ivrs, p + at, len);
+		}
+		if (why)
+			return why;
+		at += len;
+	}
+	return ivrs->mmio ? NULL : "the ACPI IVRS tells of no IOMMU";
+}
+
+const char *ivrs_check_mmio(const struct ivrs *ivrs,
+			    const struct mem_range *ram, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (ram[i].start < ivrs->mmio + IOMMU_MMIO_SIZE &&
+		    ram[i].end > ivrs->mmio)
+			return "the ACPI IVRS puts the IOMMU's registers in "
+			       "RAM";
+	return NULL;
+}
+
+bool ivrs_covers(const struct ivrs *ivrs, uint16_t devid)
+{
+	for (unsigned i = 0; i < ivrs->n_ranges; i++)
+		if (devid >= ivrs->ranges[i].first &&
+		    devid <= ivrs->ranges[i].last)
+			return true;
+	return false;
+}

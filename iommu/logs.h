@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * logs.h - the two rings that the IOMMU writes: events and page requests
+ *
+ * 48882, sections 2.5 and 2.6.  Both work alike: the IOMMU advances tail, we
+ * advance head, and a full ring stops logging until it is restarted.  A page
+ * request log holds what devices say: nothing in it is trusted or read twice.
+ */
+#pragma once
+
+#include "iommu/log.h"
+#include "iommu/port.h"
+#include "iommu/regs.h"
+#include "mm/page.h"
+
+#define LOG_MIN_BITS 8
+
+/* Which registers and bits one of the two has. */
+struct log_kind {
+	const char *name;
+	unsigned base, head, tail;             /* registers          */
+	uint64_t overflow, interrupt, run;     /* in REG_STATUS      */
+	uint64_t log_enable, interrupt_enable; /* in REG_CONTROL     */
+};
+
+extern const struct log_kind log_events, log_requests;
+
+/* Gets a copy of each entry, in order.  Context: who drains. */
+typedef void log_handler(const struct log_entry *entry, void *arg);
+
+/*
+ * Key: (I) after log_start()  (D) who drains: one thread at a time
+ */
+struct iommu_log {
+	const struct log_kind *kind;   /* (I)                               */
+	const struct iommu_port *port; /* (I)                               */
+	struct page *pages;            /* (I)                               */
+	struct log_entry *ring;        /* (I) the IOMMU writes it           */
+	unsigned size;                 /* (I) bytes                         */
+	log_handler *handler;          /* (I)                               */
+	void *arg;                     /* (I)                               */
+	uint64_t entries;              /* (D) statistics, as the next       */
+	uint64_t restarts;             /* (D) after overflows               */
+	uint64_t lost;                 /* (D) counted by tail, never seen   */
+};
+
+/* Memory for 2^bits entries, and the registers.  -ENOMEM, nothing changed. */
+must_check int log_start(struct iommu_log *log, const struct log_kind *kind,
+			 const struct iommu_port *port, unsigned bits,
+			 log_handler *handler, void *arg);
+
+/* Logging is off in hardware: give the memory back. */
+void log_stop(struct iommu_log *log);
+
+/*
+ * Hand every entry to the handler, and restart the log if it overflowed.
+ * Returns how many there were.  Context: a thread; one at a time.
+ */
+unsigned log_drain(struct iommu_log *log);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * machine.c - the machine's own IOMMU, behind memory-mapped registers
+ */
+#include "arch/io.h"
+#include "drivers/msi.h"
+#include "iommu/domain.h"
+#include "iommu/ivrs.h"
+#include "kernel/printk.h"
+#include "mm/kmap.h"
+
+#define CLASS_IOMMU 0x0806
+
+static struct iommu machine;
+static bool running;
+
+static uint64_t mmio_reg_read(void *ctx, unsigned reg)
+{
+	return mmio_read64((char *)ctx + reg);
+}
+
+static void mmio_reg_write(void *ctx, unsigned reg, uint64_t value)
+{
+	mmio_write64((char *)ctx + reg, value);
+}
+
+struct iommu *iommu_machine(void)
+{
+	return running ? &machine : NULL;
+}
+
+static void interrupt(void *arg)
+{
+	iommu_kick(arg);
+}
+
+/* Its own PCI function: by class; its device id differs from QEMU to QEMU. */
+static struct pci_dev *function_of(const struct ivrs *ivrs)
+{
+	struct pci_dev *dev;
+
+	for (unsigned i = 0; (dev = pci_at(i)); i++)
+		if (dev->devid == ivrs->devid && dev->class >> 8 == CLASS_IOMMU)
+			return dev;
+	return NULL;
+}
+
+/* Without its interrupt the logs are looked at when somebody asks. */
+static void interrupt_init(const struct ivrs *ivrs)
+{
+	struct pci_dev *dev = function_of(ivrs);
+	const char *why = dev ? NULL : "it is no function on bus 0";
+
+	if (!why)
+		why = pci_claim(dev, "iommu");
+	if (!why)
+		why = msi_enable(dev, 0, interrupt, &machine);
+	if (why)
+		printk("# iommu: no interrupt: %s\n", why);
+}
+
+const char *iommu_boot(const struct ivrs *ivrs)
+{
+	static const struct iommu_config config = { 0 };
+	struct iommu_port port = {
+		.name = "machine",
+		.read = mmio_reg_read,
+		.write = mmio_reg_write,
+		.ctx = kmap_device(ivrs->mmio, IOMMU_MMIO_SIZE),
+	};
+
+	if (!port.ctx)
+		return "no memory to map the IOMMU's registers";
+	if (iommu_start(&machine, &port, &config))
+		return "the IOMMU does not answer";
+	running = true;
+	interrupt_init(ivrs);
+	return NULL;
+}

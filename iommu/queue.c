@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * queue.c - producers
+ *
+ *      head (hardware)          tail (us)
+ *        v                        v
+ *   [....ccccccccccccccccccccccccc.......]   free: from tail round to head - 1
+ *
+ * A slot is complete in memory before the tail register says so (B57): x86
+ * stores keep their order, and the register write is an uncached store behind
+ * them; the compiler is told by the release fence.
+ *
+ * Never wait for head == tail: QEMU's head reads `size` after the last slot,
+ * and a head that has passed a command says only that it was fetched.
+ */
+#include "iommu/queue.h"
+#include <stdatomic.h>
+#include "arch/clock.h"
+#include "arch/cpu.h"
+#include "iommu/regs.h"
+#include "kernel/err.h"
+#include "kernel/panic.h"
+#include "kernel/printk.h"
+#include "mm/pmm.h"
+
+#define SLOT        ((unsigned)sizeof(struct command))
+#define DUMP_AROUND 8u
+
+int queue_start(struct command_queue *q, const struct iommu_port *port,
+		unsigned bits)
+{
+	unsigned size = SLOT << bits;
+	unsigned order = size > PAGE_SIZE ? bits - QUEUE_MIN_BITS : 0;
+
+	assert(bits >= QUEUE_MIN_BITS && bits <= QUEUE_MAX_BITS);
+	*q = (struct command_queue){ .port = port, .size = size };
+	spin_init(&q->lock, RANK_COMMAND, "command ring");
+	q->pages = pages_alloc(order);
+	q->done_page = page_alloc_zeroed();
+	if (!q->pages || !q->done_page) {
+		queue_stop(q);
+		return err(ENOMEM);
+	}
+	q->ring = page_va(q->pages);
+	q->done = page_va(q->done_page);
+	reg_write(port, REG_CMD_BASE,
+		  page_pa(q->pages) | FIELD_PREP(RING_LENGTH, bits));
+	reg_write(port, REG_CMD_HEAD, 0);
+	reg_write(port, REG_CMD_TAIL, 0);
+	return 0;
+}
+
+void queue_stop(struct command_queue *q)
+{
+	if (q->pages)
+		page_put(q->pages);
+	if (q->done_page)
+		page_put(q->done_page);
+	q->pages = q->done_page = NULL;
+}
+
+static void dump_command(const struct command_queue *q, unsigned at)
+{
+	const struct command *c = &q->ring[at / SLOT];
+
+	printk("#   [%4x] op %lu %016lx %016lx\n", at,
+	       FIELD_GET(CMD0_OP, c->w[0]), c->w[0], c->w[1]);
+}
+
+void queue_dump(struct command_queue *q)
+{
+	unsigned head = (unsigned)reg_read(q->port, REG_CMD_HEAD) % q->size;
+
+	printk("# iommu %s: ring of %u, head %x, tail %x, control %lx, "
+	       "status %lx\n",
+	       q->port->name, q->size / SLOT, head, q->tail,
+	       reg_read(q->port, REG_CONTROL), reg_read(q->port, REG_STATUS));
+	printk("# iommu %s: completed %lu of %lu\n", q->port->name,
+	       READ_ONCE(*q->done), q->seq);
+	for (unsigned i = 0; i < DUMP_AROUND; i++)
+		dump_command(q, (head + i * SLOT) % q->size);
+}
+
+/* The first who waited in vain says so, for all. */
+static int gave_up(struct command_queue *q, const char *what)
+{
+	if (!atomic_exchange(&q->broken, true)) {
+		printk("# iommu %s: %s\n", q->port->name, what);
+		queue_dump(q);
+	}
+	return err(ETIMEDOUT);
+}
+
+/* Did the hardware stop at a command that it does not take? */
+static bool halted(struct command_queue *q)
+{
+	/* Reading STATUS is also what lets the strict model's time pass. */
+	return !(reg_read(q->port, REG_STATUS) & STATUS_CMD_RUN) &&
+	       (reg_read(q->port, REG_CONTROL) & CONTROL_CMD_BUF_EN);
+}
+
+/* Room for one slot, one always staying free.  Context: lock held. */
+static int room_wait(struct command_queue *q)
+{
+	uint64_t end = 0;
+
+	while (q->room <= SLOT) {
+		unsigned head = (unsigned)reg_read(q->port, REG_CMD_HEAD);
+
+		q->room = (head % q->size - q->tail - 1) % q->size + 1;
+		if (q->room > SLOT)
+			break;
+		if (!end)
+			end = clock_ns() + QUEUE_LIMIT_NS;
+		if (halted(q) || clock_ns() > end)
+			return gave_up(q, "the command ring does not move");
+		cpu_pause();
+	}
+	return 0;
+}
+
+static int put(struct command_queue *q, struct command c)
+{
+	int error = room_wait(q);
+
+	if (error)
+		return error;
+	q->ring[q->tail / SLOT] = c;
+	q->tail = (q->tail + SLOT) % q->size;
+	q->room -= SLOT;
+	q->commands++;
+	return 0;
+}
+
+static void doorbell(struct command_queue *q)
+{
+	atomic_thread_fence(memory_order_release);
+	reg_write(q->port, REG_CMD_TAIL, q->tail);
+}
+
+int queue_submit(struct command_queue *q, const struct command *c, unsigned n,
+		 uint64_t *seq)
+{
+	int error = 0;
+
+	*seq = 0;
+	spin_lock(&q->lock);
+	for (unsigned i = 0; i < n && !error; i++) {
+		/* A full ring moves only if the hardware knows of it. */
+		if (q->room <= 2 * SLOT)
+			doorbell(q);
+		error = put(q, c[i]);
+	}
+	if (!error) {
+		*seq = ++q->seq; //: completion-sequence
+		error = put(q, command_completion_wait(page_pa(q->done_page),
+						       *seq));
+	}
+	doorbell(q);
+	q->waits++;
+	spin_unlock(&q->lock);
+	PROBE(iommu_submit, *seq, n);
+	return error;
+}
+
+int queue_wait(struct command_queue *q, uint64_t seq)
+{
+	uint64_t end = 0;
+
+	/* The difference, so that the number may wrap. */
+	while ((int64_t)(READ_ONCE(*q->done) - seq) < 0) {
+		if (!end)
+			end = clock_ns() + QUEUE_LIMIT_NS;
+		if (halted(q) && (int64_t)(READ_ONCE(*q->done) - seq) < 0)
+			return gave_up(q, "the command ring has halted");
+		if (clock_ns() > end)
+			return gave_up(q, "a command was not completed");
+		cpu_pause();
+	}
+	/* What we read from now on is later than the completion. */
+	atomic_thread_fence(memory_order_acquire);
+	PROBE(iommu_complete, seq, 0);
+	return 0;
+}
+
+int queue_run(struct command_queue *q, const struct command *c, unsigned n)
+{
+	uint64_t seq;
+	int error = queue_submit(q, c, n, &seq);
+
+	return error ? error : queue_wait(q, seq);
+}
