@@ -15,6 +15,7 @@
 #include "tests/ktap.h"
 #include "tests/oracle.h"
 #include "tests/select.h"
+#include "tests/stand.h"
 #include "tests/stress.h"
 #include "tests/tests.h"
 
@@ -125,6 +126,7 @@ static void run_test(const struct test *t, unsigned timeout)
 	thread = thread_create(t->name, test_main, (void *)t);
 	assert(thread);
 	thread_join(thread);
+	stand_release();
 	engines_release();
 	why = oracle_check(&before);
 	WRITE_ONCE(deadline, 0);
