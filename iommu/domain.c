@@ -5,9 +5,9 @@
  *    unmap:   clear entries -> unhook empty tables -> queue the flush |lock
  *             wait for its completion -> free the tables              |no lock
  *
- * Nothing is flushed for a hole that becomes a page: v1 hardware does not cache
- * that nothing was there (and one that does, NpCache, is not ours).  Every other
- * change is flushed, also a right that is gained.
+ * A hole that becomes a page is flushed only where the hardware says that it
+ * keeps holes (NpCache: emulators say so, QEMU too).  Every other change is
+ * flushed, also a right that is gained.
  *
  * Locks: iommu->lock (attach, detach) > domain->lock (tables, members) > ring.
  */
@@ -107,10 +107,16 @@ static int flush_submit(struct domain *d, iova_t start, iova_t end, bool tables,
 			uint64_t *seq)
 {
 	struct command c[FLUSH_MAX];
-	unsigned n = flush_commands(c, d->id, start, end, tables);
 	struct attachment *a;
-	int error = queue_submit(&d->iommu->queue, c, n, seq);
+	unsigned n;
+	int error;
 
+	*seq = 0;
+	/* The last detach has flushed everything; nobody fills it again. */
+	if (LIST_EMPTY(&d->members))
+		return 0;
+	n = flush_commands(c, d->id, start, end, tables);
+	error = queue_submit(&d->iommu->queue, c, n, seq);
 	d->flushes++;
 	d->commands += n;
 	LIST_FOREACH (a, &d->members, member) {
@@ -192,6 +198,7 @@ static int grow(struct domain *d)
 int domain_map(struct domain *d, iova_t iova, pa_t pa, uint64_t len,
 	       enum prot prot)
 {
+	uint64_t seq = 0;
 	int error = 0;
 
 	if (!len || !IS_ALIGNED(iova | pa | len, PAGE_SIZE) ||
@@ -204,8 +211,10 @@ int domain_map(struct domain *d, iova_t iova, pa_t pa, uint64_t len,
 	if (!error)
 		error = pt_map(&d->pt, iova, pa, len, prot, true);
 	PROBE(domain_map, iova, pa);
+	if (!error && d->iommu->np_cache)
+		error = flush_submit(d, iova, iova + len, true, &seq);
 	spin_unlock(&d->lock);
-	return error;
+	return error ? error : queue_wait(&d->iommu->queue, seq);
 }
 
 /* Does a 2 MiB leaf reach over the edge at?  Then cut it there. */
@@ -391,7 +400,9 @@ int domain_detach(struct domain *d, uint16_t devid)
 	return error;
 }
 
-int domain_destroy(struct domain *d)
+/* Nothing is cached under its id or of its tables: the last detach saw to that,
+ * and so the next who gets the id finds nothing (B55). */
+void domain_destroy(struct domain *d)
 {
 	struct iommu *iommu = d->iommu;
 	uintptr_t tables = 0;
@@ -403,13 +414,8 @@ int domain_destroy(struct domain *d)
 	error = pt_unmap(&d->pt, d->pt.bottom, d->pt.top);
 	assert(!error);
 	pt_destroy(&d->pt, table_collect, &tables);
-	error = flush(d, 0, pt_span(DOMAIN_LEVELS_MAX), true);
 	spin_unlock(&d->lock);
-	if (error)
-		return error;
 	tables_free(tables);
 	pool_free(&domains, d);
-	/* Last: the next who gets it finds nothing cached under it (B55). */
 	id_give(iommu, id);
-	return 0;
 }

@@ -38,11 +38,8 @@ void domain_init(void);
 /* An empty domain with an id of its own.  NULL: no memory, or no id left. */
 struct domain *domain_create(struct iommu *iommu);
 
-/*
- * Give back its tables and its id, after everything cached under it has been
- * forgotten; it has no member.  On -ETIMEDOUT all of that is kept, for ever.
- */
-must_check int domain_destroy(struct domain *domain);
+/* Give back its tables and its id; it has no member. */
+void domain_destroy(struct domain *domain);
 
 /* The device has a TLB of its own (ATS): tell it too. */
 #define ATTACH_ATS 1u

@@ -239,7 +239,7 @@ int iommu_start(struct iommu *iommu, const struct iommu_port *port,
 {
 	int error;
 
-	*iommu = (struct iommu){ .port = *port };
+	*iommu = (struct iommu){ .port = *port, .np_cache = config->np_cache };
 	rw_init(&iommu->lock, RANK_IOMMU, "iommu");
 	waitq_init(&iommu->wake);
 	LIST_INIT(&iommu->attached);

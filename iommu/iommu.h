@@ -25,6 +25,7 @@
 struct iommu_config {
 	unsigned queue_bits; /* log2 of the command ring, 0: the least      */
 	unsigned log_bits;   /* the same of both logs                       */
+	bool np_cache;       /* it may keep that a page was not there       */
 };
 
 /* A device behind this IOMMU that is not denied. */
@@ -42,6 +43,7 @@ struct attachment {
 struct iommu {
 	struct iommu_port port;   /* (I)                                  */
 	uint64_t efr;             /* (I) REG_EFR                          */
+	bool np_cache;            /* (I) flush holes that became pages     */
 	struct rwsem lock;        /* RANK_IOMMU: who is attached where    */
 	struct page *table_pages; /* (I)                                  */
 	struct dte *table;        /* (L) w[0] stored in one piece         */

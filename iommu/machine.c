@@ -10,6 +10,7 @@
 #include "mm/kmap.h"
 
 #define CLASS_IOMMU 0x0806
+#define PCI_LAST    0xfc /* the last register that every device has       */
 
 static struct iommu machine;
 static bool running;
@@ -45,10 +46,18 @@ static struct pci_dev *function_of(const struct ivrs *ivrs)
 	return NULL;
 }
 
-/* Without its interrupt the logs are looked at when somebody asks. */
-static void interrupt_init(const struct ivrs *ivrs)
+/* The capability block's header; if we cannot read it, the worse. */
+#define CAPABILITY_NP_CACHE BIT(26)
+
+static bool keeps_holes(const struct ivrs *ivrs, const struct pci_dev *dev)
 {
-	struct pci_dev *dev = function_of(ivrs);
+	return !dev || ivrs->capability > PCI_LAST ||
+	       pci_read(dev, ivrs->capability, 4) & CAPABILITY_NP_CACHE;
+}
+
+/* Without its interrupt the logs are looked at when somebody asks. */
+static void interrupt_init(struct pci_dev *dev)
+{
 	const char *why = dev ? NULL : "it is no function on bus 0";
 
 	if (!why)
@@ -61,7 +70,9 @@ static void interrupt_init(const struct ivrs *ivrs)
 
 const char *iommu_boot(const struct ivrs *ivrs)
 {
-	static const struct iommu_config config = { 0 };
+	struct pci_dev *function = function_of(ivrs);
+	struct iommu_config config = { .np_cache =
+					       keeps_holes(ivrs, function) };
 	struct iommu_port port = {
 		.name = "machine",
 		.read = mmio_reg_read,
@@ -74,6 +85,6 @@ const char *iommu_boot(const struct ivrs *ivrs)
 	if (iommu_start(&machine, &port, &config))
 		return "the IOMMU does not answer";
 	running = true;
-	interrupt_init(ivrs);
+	interrupt_init(function);
 	return NULL;
 }
