@@ -102,6 +102,7 @@ static void panic_report(const char *cause)
 	ktap_abort(t ? t->name : NULL, timed_out ? "TIMEOUT" : "ERROR", cause);
 	printk("# replay: make run T=%s.%s SEED=%lu SMP=%u\n",
 	       t ? t->suite : "", t ? t->name : "", run_seed, cpu_count());
+	stress_tell();
 }
 
 static void run_test(const struct test *t, unsigned timeout)

@@ -142,6 +142,7 @@ struct op op_draw(const struct op_kind *kinds, const struct op_limits *l,
 	op.n = 1 + pick(&rng, min(l->pages - op.page, l->longest));
 	op.to = l->first + pick(&rng, l->pages);
 	op.page += l->first;
+	op.limit = l->first + l->pages;
 	op.prot = rights[pick(&rng, ARRAY_SIZE(rights))];
 	op.shared = pick(&rng, 3) == 0;
 	op.index = pick(&rng, l->object_pages);
@@ -181,6 +182,8 @@ void op_words(const struct op_kind *kinds, const struct op *op, char *buf,
 
 /* ---- a run ------------------------------------------------------------- */
 
+static struct stress *running;
+
 static unsigned planned_ops(unsigned actors)
 {
 	unsigned sum = 0;
@@ -211,27 +214,47 @@ void stress_begin(struct stress *s)
 		}
 	}
 	said = s;
+	WRITE_ONCE(running, s);
+}
+
+void stress_end(struct stress *s)
+{
+	assert(running == s);
+	WRITE_ONCE(running, NULL);
 }
 
 unsigned stress_next(struct stress *s, unsigned actor, unsigned n, unsigned end)
 {
 	n = plan_next(actor, n, end);
+	if (n > end)
+		n = end;
 	atomic_store_explicit(&s->at[actor], n, memory_order_relaxed);
-	return atomic_load_explicit(&s->failed, memory_order_relaxed) ? end : n;
+	if (atomic_load_explicit(&s->failed, memory_order_relaxed))
+		return end;
+	if (n < end)
+		atomic_fetch_add_explicit(&s->done, 1, memory_order_relaxed);
+	return n;
 }
 
-/* ops= of all that has run: what replays a failure that did not panic. */
-static void say_what_ran(struct stress *s)
+bool stress_any(unsigned actor, unsigned begin, unsigned end)
 {
-	unsigned from = atomic_load(&s->from);
+	return plan_next(actor, begin, end) < end;
+}
+
+void stress_tell(void)
+{
+	struct stress *s = READ_ONCE(running);
 	char text[200] = "";
 	size_t at = 0;
 
+	if (!s || plan.given)
+		return;
 	for (unsigned a = 0; a < s->actors; a++)
 		at += (size_t)snprintk(text + at, sizeof(text) - at,
-				       "%s%u:%u-%u", a ? "/" : "", a, from,
+				       "%s%u:%u-%u", a ? "/" : "", a,
+				       atomic_load(&s->from),
 				       atomic_load(&s->at[a]));
-	test_note("ran: ops=%s", text);
+	printk("# ran: ops=%s\n", text);
 }
 
 void stress_wrong(struct stress *s, unsigned actor, const char *file, int line,
@@ -252,6 +275,5 @@ void stress_wrong(struct stress *s, unsigned actor, const char *file, int line,
 		snprintk(what, sizeof(what), "the last look");
 	test_fail(file, line, "actor %u, op %u (%s): %s", actor, number, what,
 		  text);
-	if (!plan.given)
-		say_what_ran(s);
+	stress_tell();
 }

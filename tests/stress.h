@@ -58,6 +58,7 @@ struct op {
 	unsigned kind; /* index in the table                               */
 	unsigned space, to_space;
 	unsigned page, n, to; /* [page, page + n); a page                  */
+	unsigned limit;       /* behind the last page that may be drawn    */
 	unsigned index;       /* of the object                             */
 	bool shared;          /* the object, not private memory            */
 	enum prot prot;
@@ -80,24 +81,29 @@ struct stress {
 	_Atomic bool failed;
 	_Atomic unsigned from; /* operations below it do not matter any more */
 	_Atomic unsigned at[STRESS_ACTORS]; /* where each actor is          */
-	_Atomic unsigned done;              /* operations                   */
+	_Atomic unsigned done;              /* operations begun             */
 };
 
-/* Say how large the run is, and, if only a few operations run, which. */
+/* Say how large the run is, and, if only a few operations run, which.  Until
+ * stress_end() a panic tells what has run. */
 void stress_begin(struct stress *s);
+void stress_end(struct stress *s);
+
+/* Print ops= of what has run, if a run is on.  For panics. */
+void stress_tell(void);
 
 /*
- * The actor's next operation: n, or the next one that runs; at least end when
- * there is none below it or the run has failed.  Any thread.
+ * The actor's next operation: n, or the next one that runs; end when there is
+ * none below it or the run has failed.  The loop an actor writes:
+ *
+ *	for (n = stress_next(s, id, 0, end); n < end;
+ *	     n = stress_next(s, id, n + 1, end))
  */
 unsigned stress_next(struct stress *s, unsigned actor, unsigned n,
 		     unsigned end);
 
-/* The loop an actor writes. */
-#define for_each_op(n, s, actor, begin, end)                       \
-	for ((n) = stress_next(s, actor, begin, end); (n) < (end); \
-	     atomic_fetch_add(&(s)->done, 1),                      \
-	    (n) = stress_next(s, actor, (n) + 1, end))
+/* Does the actor have an operation in [begin, end)? */
+bool stress_any(unsigned actor, unsigned begin, unsigned end);
 
 /* The actor's operation went wrong: the first one is told, and all stop. */
 #define STRESS_WRONG(s, actor, ...) \

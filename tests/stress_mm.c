@@ -280,8 +280,8 @@ static void actor_main(void *arg)
 {
 	struct actor *a = arg;
 
-	for_each_op(a->number, &stress, a->id, 0, OPS)
-	{
+	for (a->number = stress_next(&stress, a->id, 0, OPS); a->number < OPS;
+	     a->number = stress_next(&stress, a->id, a->number + 1, OPS)) {
 		struct op op = draw(a->id, a->number);
 
 		run_op[op.kind](a, &a->space[op.space], &op);
@@ -318,6 +318,7 @@ TEST_FULL(stress, mm_against_model,
 	}
 	for (unsigned i = 0; i < ACTORS; i++)
 		thread_join(t[i]);
+	stress_end(&stress);
 	if (!stress_planned() && !stress.failed)
 		EXPECT_EQ(stress.done, ACTORS * OPS);
 	object_put(shared);
