@@ -273,7 +273,8 @@ bool model_any_names(pa_t page, char *words, size_t len)
 	SLIST_FOREACH (m, &models, others) {
 		spin_lock_nested(&m->lock);
 		found = names_frame(m, page, words, len) ||
-			names_table(m, page, words, len);
+			names_table(m, page, words, len) ||
+			names_own(m, page, words, len);
 		spin_unlock(&m->lock);
 		if (found)
 			break;

@@ -177,7 +177,11 @@ bool model_names_frame(struct model *m, pa_t frame, char *words, size_t len);
 /* The same for a page table page: directory cache and roots of cached DTEs. */
 bool model_names_table(struct model *m, pa_t table, char *words, size_t len);
 
-/* Either, in any model that lives: what the freeing of a page asks. */
+/*
+ * Either, or that the IOMMU itself may still touch the page (a ring, the device
+ * table, a completion word that is late), in any model that lives: what the
+ * freeing of a page asks.
+ */
 bool model_any_names(pa_t page, char *words, size_t len);
 
 /*

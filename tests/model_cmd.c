@@ -178,6 +178,18 @@ static bool ready(struct model *m, unsigned i)
 	return answered(m, &m->window[i]);
 }
 
+bool cmd_stores_to(const struct model *m, pa_t page)
+{
+	for (unsigned i = 0; i < m->in_window; i++) {
+		const struct fetched *f = &m->window[i];
+
+		if (op_of(f) == OP_WAIT && (f->w[0] & WAIT_STORE) &&
+		    (f->w[0] & WAIT_WHERE & PAGE_MASK) == page)
+			return true;
+	}
+	return false;
+}
+
 /* ---- effect ------------------------------------------------------------ */
 
 struct range range_of(uint64_t w1)

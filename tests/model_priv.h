@@ -303,6 +303,8 @@ bool cmd_do_first(struct model *m);
 bool cmd_do_any(struct model *m);
 /* Is the oldest fetched command a COMPLETION_WAIT? */
 bool cmd_at_wait(const struct model *m);
+/* Will a fetched COMPLETION_WAIT store into the page? */
+bool cmd_stores_to(const struct model *m, pa_t page);
 /*
  * What the second word of an invalidation names.  Bit 0 (S): the lowest zero
  * bit k from bit 12 up means 2^(k + 1) bytes; else one page.
@@ -322,5 +324,7 @@ void group_close(struct model *m, uint16_t devid, uint16_t tag);
 
 bool names_frame(struct model *m, pa_t frame, char *words, size_t len);
 bool names_table(struct model *m, pa_t table, char *words, size_t len);
+/* Rings, device table, the words of unfinished COMPLETION_WAITs. */
+bool names_own(struct model *m, pa_t page, char *words, size_t len);
 uint64_t regs_read(struct model *m, unsigned reg);
 void regs_write(struct model *m, unsigned reg, uint64_t value);

@@ -50,6 +50,36 @@ bool names_table(struct model *m, pa_t table, char *words, size_t len)
 	return false;
 }
 
+static bool in_ring(const struct log *l, pa_t page)
+{
+	return page - (l->base & BASE_ADDRESS) < ring_bytes(l->base);
+}
+
+bool names_own(struct model *m, pa_t page, char *words, size_t len)
+{
+	pa_t table = m->dev_table & BASE_ADDRESS;
+	uint64_t units = FIELD_GET(DEV_TABLE_SIZE, m->dev_table) + 1;
+	const char *what = NULL;
+
+	page = ALIGN_DOWN(page, PAGE_SIZE);
+	if (!(m->control & CONTROL_IOMMU_EN))
+		return false;
+	if (page - table < units * PAGE_SIZE)
+		what = "the device table";
+	if (cmd_stores_to(m, page))
+		what = "where a COMPLETION_WAIT will store";
+	if (cmd_running(m) && in_ring(&m->cmd, page))
+		what = "the command ring";
+	if (event_running(m) && in_ring(&m->event, page))
+		what = "the event log";
+	if (ppr_running(m) && in_ring(&m->ppr, page))
+		what = "the page request log";
+	if (what)
+		snprintk(words, len, "%s: %#lx is %s", m->config.name, page,
+			 what);
+	return what != NULL;
+}
+
 bool model_names_frame(struct model *m, pa_t frame, char *words, size_t len)
 {
 	uint64_t flags = model_enter(m);

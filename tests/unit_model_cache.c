@@ -184,6 +184,7 @@ TEST(model_cache, dte_command_drops_no_translation,
 	rig_send(&r, command_invalidate_devtab_entry(DEV));
 	rig_sync(&r);
 	EXPECT_EQ(rig_stats(&r).dropped_dtes, 1);
+	EXPECT(model_lookup(r.m, false, DOMAIN, PAGE(0), NULL));
 	EXPECT_EQ(rig_read(&r, DEV, PAGE(0)), a);
 	rig_flush(&r, DOMAIN, PAGE(0), PAGE_SIZE, true);
 	EXPECT_EQ(rig_read(&r, DEV, PAGE(0)), b);
@@ -306,22 +307,29 @@ TEST(model_cache, all_means_all_but_devices,
 	rig_close(&r);
 }
 
+/* The other device sees the same frames in the opposite order. */
 TEST(model_cache, small_cache_forgets_but_never_lies,
-     "with 4 translations and 2 directories cached every read is still right")
+     "with 4 translations, 2 directories and 1 DTE cached every read is right")
 {
 	const struct model_config config = {
 		.iotlb = 4, .directories = 2, .dtes = 1, .seed = test_seed()
 	};
 	struct rng rng = rng_seed(test_seed());
-	pa_t data[32];
+	pa_t data[32], mirrored;
 	struct rig r;
 
 	rig_open(&r, &config);
 	warm(&r, 32, data);
-	for (unsigned i = 0; i < 2000; i++) {
+	mirrored = rig_attach(&r, OTHER, DOMAIN + 1);
+	for (unsigned i = 0; i < 32; i++)
+		rig_map(&r, mirrored, PAGE(i), data[31 - i], RIG_RW);
+	for (unsigned i = 0; i < 4000; i++) {
 		unsigned n = (unsigned)rng_below(&rng, 32);
 
-		EXPECT_EQ(rig_read(&r, DEV, PAGE(n)), data[n]);
+		if (rng_below(&rng, 2))
+			EXPECT_EQ(rig_read(&r, DEV, PAGE(n)), data[n]);
+		else
+			EXPECT_EQ(rig_read(&r, OTHER, PAGE(n)), data[31 - n]);
 	}
 	EXPECT(rig_stats(&r).misses > 1000 && rig_stats(&r).hits > 50);
 	rig_close(&r);

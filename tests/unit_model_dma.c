@@ -85,6 +85,31 @@ TEST(model_dma, use_of_a_freed_frame_is_counted,
 	rig_close(&r);
 }
 
+TEST(model_dma, walk_of_a_freed_table_is_counted,
+     "a table unhooked and freed without PDE flush is read once more, and "
+     "counted")
+{
+	struct page *table;
+	uint64_t *slot;
+	struct rig r;
+	pa_t root;
+
+	rig_open(&r, NULL);
+	root = rig_attach(&r, DEV, DOMAIN);
+	table = page_alloc_zeroed();
+	REQUIRE(table);
+	slot = rig_slot(&r, root, PAGE(0), 2);
+	*slot = page_pa(table) | PRESENT | NEXT(1) | RIG_RW;
+	rig_map(&r, root, PAGE(0), rig_data(&r), RIG_RW);
+	EXPECT(rig_read(&r, DEV, PAGE(0)) != NOTHING);
+	*slot = 0;
+	page_put(table);
+	EXPECT_EQ(rig_stats(&r).walk_freed, 0);
+	rig_read(&r, DEV, PAGE(1));
+	EXPECT_EQ(rig_stats(&r).walk_freed, 1);
+	rig_close(&r);
+}
+
 /* ---- device TLBs ------------------------------------------------------- */
 
 /* A device with a TLB of its own, one page mapped with these rights. */

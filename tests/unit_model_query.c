@@ -95,6 +95,33 @@ TEST(model_query, root_is_named_by_the_cached_dte,
 	rig_close(&n.r);
 }
 
+TEST(model_query, rings_and_late_words_are_named,
+     "a ring is named while it runs, a completion word until it was stored")
+{
+	const struct model_config config = { .mode = MODEL_DELAYED,
+					     .delay = 1 };
+	char words[120];
+	struct rig r;
+
+	rig_open(&r, &config);
+	EXPECT(model_any_names(r.device_table, NULL, 0));
+	EXPECT(model_any_names(r.commands + 16, NULL, 0));
+	EXPECT(model_any_names(r.events, NULL, 0));
+	EXPECT(model_any_names(r.requests, words, sizeof(words)));
+	EXPECT(!model_any_names(r.word, NULL, 0));
+	rig_send_wait(&r);
+	model_step(r.m, 1);
+	EXPECT(model_any_names(r.word, NULL, 0));
+	model_step(r.m, 1);
+	EXPECT(!model_any_names(r.word, NULL, 0));
+	rig_control(&r, RIG_ON & ~CONTROL_CMD_BUF_EN);
+	EXPECT(!model_any_names(r.commands, NULL, 0));
+	rig_control(&r, 0);
+	EXPECT(!model_any_names(r.device_table, NULL, 0));
+	EXPECT(!model_any_names(r.events, NULL, 0));
+	rig_close(&r);
+}
+
 /* What a flush would be needed for, and the flush. */
 static void becomes_stale(void (*change)(struct named *n),
 			  struct command (*flush)(void))

@@ -176,3 +176,72 @@ TEST(model_regs, dump_changes_nothing,
 	EXPECT(rig_done(&r, ticket));
 	rig_close(&r);
 }
+
+/* ---- rubbish ----------------------------------------------------------- */
+
+static struct command *ring_slot(struct rig *r, uint64_t n)
+{
+	return (struct command *)phys_to_virt(r->commands) + n;
+}
+
+/* Mostly legal; none that stores, for that would hit memory of others. */
+static struct command some_command(struct rng *rng)
+{
+	uint64_t n = rng_next(rng), start = n & PAGE_MASK;
+	struct command c = { { n & rng_next(rng), rng_next(rng) } };
+
+	switch (rng_below(rng, 16)) {
+	case 0:
+		if (c.w[0] >> 60 == COMPLETION_WAIT)
+			c.w[0] &= ~CMD0_S;
+		return c;
+	case 1:
+		return command_invalidate_iommu_all();
+	case 2:
+		return (struct command){ { BIT(60) | (n & CMD0_F), 0 } };
+	case 3:
+		return command_complete_ppr_request(8, n & 0xff, PPR_SUCCESS);
+	default:
+		return command_invalidate_iommu_pages(
+			n & 3, command_range(start, start + PAGE_SIZE), n & 4);
+	}
+}
+
+TEST(model_regs, rubbish_ends,
+     "50000 random writes to CONTROL, pointers and ring end; it works "
+     "afterwards")
+{
+	static const unsigned regs[] = { REG_CONTROL,    REG_CMD_HEAD,
+					 REG_CMD_TAIL,   REG_EVENT_HEAD,
+					 REG_EVENT_TAIL, REG_STATUS,
+					 REG_PPR_HEAD,   REG_PPR_TAIL };
+	const struct model_config config = { .mode = MODEL_SHUFFLED,
+					     .seed = test_seed() };
+	struct rng rng = rng_seed(test_seed());
+	struct rig r;
+
+	rig_open(&r, &config);
+	for (unsigned i = 0; i < RIG_SLOTS; i++)
+		*ring_slot(&r, i) = some_command(&rng);
+	for (unsigned i = 0; i < 50000; i++) {
+		uint64_t value = rng_next(&rng) >> rng_below(&rng, 64);
+
+		*ring_slot(&r, rng_below(&rng, RIG_SLOTS)) = some_command(&rng);
+		reg_write(&r.port, regs[rng_below(&rng, ARRAY_SIZE(regs))],
+			  rng_below(&rng, 2) ? value : value << 4);
+		get(&r, REG_STATUS);
+		if (!rng_below(&rng, 8))
+			rig_control(&r, RIG_ON);
+		rig_read(&r, (uint16_t)rng_below(&rng, 130), value);
+	}
+	EXPECT(rig_stats(&r).fetched > 1000 && rig_stats(&r).events[5] > 10);
+	EXPECT(model_complaint(r.m));
+	rig_control(&r, 0);
+	EXPECT(model_drain(r.m, 1000));
+	reg_write(&r.port, REG_STATUS, ~UINT64_C(0));
+	r.tail = 0;
+	EXPECT(!refused(&r, REG_CMD_HEAD, 0) && !refused(&r, REG_CMD_TAIL, 0));
+	rig_control(&r, RIG_ON);
+	rig_sync(&r);
+	rig_close(&r);
+}
