@@ -246,9 +246,8 @@ static void drop_all(struct model *m)
 {
 	m->stats.dropped += cache_drop_all(&m->iotlb);
 	m->stats.dropped_directories += cache_drop_all(&m->directories);
-	for (unsigned i = 0; i < m->dte_size; i++)
-		if (m->dtes[i].used)
-			dte_drop(m, m->dtes[i].devid);
+	m->stats.dropped_dtes += m->dte_live;
+	m->dte_live = 0;
 }
 
 static void answer(struct model *m, const struct fetched *f)

@@ -102,7 +102,7 @@ const struct cached *cache_next(const struct cache *c, const struct cached *e);
 struct cached_dte {
 	uint64_t w[4];
 	uint16_t devid;
-	bool used, faulted; /* SE: one fault was logged                     */
+	bool faulted; /* SE: one fault was logged                           */
 };
 
 /* ---- rings and logs ---------------------------------------------------- */
@@ -162,7 +162,7 @@ struct model {
 
 	struct cache iotlb, directories, device_tlb;
 	struct cached_dte dtes[DTE_MAX];
-	unsigned dte_size;
+	unsigned dte_size, dte_live; /* the first dte_live are in use       */
 	struct ats_device ats[MODEL_ATS_DEVICES];
 
 	unsigned log_delay;

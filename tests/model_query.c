@@ -35,12 +35,11 @@ bool names_table(struct model *m, pa_t table, char *words, size_t len)
 
 	if (e)
 		return tell(m, e, "directory", words, len);
-	for (unsigned i = 0; i < m->dte_size; i++) {
+	for (unsigned i = 0; i < m->dte_live; i++) {
 		const struct cached_dte *d = &m->dtes[i];
 		uint64_t both = DTE0_VALID | DTE0_TVALID;
 
-		if (!d->used || (d->w[0] & both) != both ||
-		    !(d->w[0] & DTE0_LEVELS) ||
+		if ((d->w[0] & both) != both || !(d->w[0] & DTE0_LEVELS) ||
 		    (d->w[0] & DTE0_TABLE) != ALIGN_DOWN(table, PAGE_SIZE))
 			continue;
 		snprintk(words, len, "%s: cached DTE of %#x: root %#lx",
@@ -106,9 +105,9 @@ static bool dte_of_domain(struct model *m, uint16_t domain, uint64_t w[4])
 	uint64_t devices = (FIELD_GET(DEV_TABLE_SIZE, m->dev_table) + 1) * 128;
 	uint64_t both = DTE0_VALID | DTE0_TVALID;
 
-	for (unsigned i = 0; i < m->dte_size; i++)
-		if (m->dtes[i].used && dte_read(m, m->dtes[i].devid, w) &&
-		    (w[0] & both) == both && dte_domain(w) == domain)
+	for (unsigned i = 0; i < m->dte_live; i++)
+		if (dte_read(m, m->dtes[i].devid, w) && (w[0] & both) == both &&
+		    dte_domain(w) == domain)
 			return true;
 	for (uint64_t i = 0; i < devices; i++)
 		if (dte_read(m, (uint16_t)i, w) && (w[0] & both) == both &&
@@ -155,12 +154,10 @@ static bool directory_true(const uint64_t dte[4], const struct cached *e)
 
 static bool dtes_true(struct model *m, char *words, size_t len)
 {
-	for (unsigned i = 0; i < m->dte_size; i++) {
+	for (unsigned i = 0; i < m->dte_live; i++) {
 		const struct cached_dte *d = &m->dtes[i];
 		uint64_t w[4];
 
-		if (!d->used)
-			continue;
 		if (dte_read(m, d->devid, w) && !memcmp(w, d->w, sizeof(w)))
 			continue;
 		snprintk(words, len, "%s: cached DTE of %#x is stale",

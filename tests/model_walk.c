@@ -73,8 +73,8 @@ bool dte_read(struct model *m, uint16_t devid, uint64_t w[4])
 
 static struct cached_dte *dte_cached(struct model *m, uint16_t devid)
 {
-	for (unsigned i = 0; i < m->dte_size; i++)
-		if (m->dtes[i].used && m->dtes[i].devid == devid)
+	for (unsigned i = 0; i < m->dte_live; i++)
+		if (m->dtes[i].devid == devid)
 			return &m->dtes[i];
 	return NULL;
 }
@@ -84,16 +84,15 @@ void dte_drop(struct model *m, uint16_t devid)
 	struct cached_dte *d = dte_cached(m, devid);
 
 	if (d) {
-		d->used = false;
+		*d = m->dtes[--m->dte_live];
 		m->stats.dropped_dtes++;
 	}
 }
 
 static struct cached_dte *dte_room(struct model *m)
 {
-	for (unsigned i = 0; i < m->dte_size; i++)
-		if (!m->dtes[i].used)
-			return &m->dtes[i];
+	if (m->dte_live < m->dte_size)
+		return &m->dtes[m->dte_live++];
 	return &m->dtes[rng_below(&m->rng, m->dte_size)];
 }
 
@@ -106,7 +105,7 @@ static uint64_t access_bits(enum access a)
 struct cached_dte *dte_get(struct model *m, uint16_t devid, enum access a)
 {
 	struct cached_dte *d = dte_cached(m, devid);
-	uint64_t units = FIELD_GET(DEV_TABLE_SIZE, m->dev_table) + 1;
+	uint64_t units = FIELD_GET(DEV_TABLE_SIZE, m->dev_table) + 1, w[4];
 
 	if (d) {
 		m->stats.dte_hits++;
@@ -116,15 +115,13 @@ struct cached_dte *dte_get(struct model *m, uint16_t devid, enum access a)
 		event_log(m, EVENT(EV_ILLEGAL_DTE, devid) | access_bits(a), 0);
 		return NULL;
 	}
-	d = dte_room(m);
-	d->used = dte_read(m, devid, d->w);
-	if (!d->used) {
+	if (!dte_read(m, devid, w)) {
 		event_log(m, EVENT(EV_DEV_TAB_HW, devid) | access_bits(a),
 			  (m->dev_table & BASE_ADDRESS) + 32u * devid);
 		return NULL;
 	}
-	d->devid = devid;
-	d->faulted = false;
+	d = dte_room(m);
+	*d = (struct cached_dte){ { w[0], w[1], w[2], w[3] }, devid, false };
 	m->stats.dte_reads++;
 	return d;
 }
