@@ -32,6 +32,7 @@ enum trap_vector {
 	IRQ_TIMER = 0x20,   /* LAPIC timer                                  */
 	IRQ_RESCHED = 0x21, /* another CPU has work for this one            */
 	IRQ_CALL = 0x22,    /* smp_call()                                   */
+	IRQ_SERIAL = 0x23,  /* the serial line has received something       */
 	IRQ_DEVICE = 0x30,  /* first of those handed out to devices         */
 	IRQ_SPURIOUS = 0xff,
 };

@@ -3,6 +3,7 @@
  * bringup.c - from what firmware and loader claim to a machine that we know
  */
 #include "arch/clock.h"
+#include "arch/ioapic.h"
 #include "arch/lapic.h"
 #include "arch/smp.h"
 #include "boot/boot.h"
@@ -112,6 +113,19 @@ void boot_memory(pa_t info_pa, struct boot_info *info)
 	thread_set_stack_size(KSTACK_SIZE);
 }
 
+/* Without it the serial line is polled: no reason to refuse. */
+static void setup_ioapic(void)
+{
+	void *regs = madt.ioapic ? kmap_device(madt.ioapic, PAGE_SIZE) : NULL;
+
+	if (!regs)
+		return;
+	ioapic_setup(regs);
+	for (unsigned i = 0; i < ACPI_ISA; i++)
+		ioapic_set_isa(i, madt.isa[i].gsi, madt.isa[i].low,
+			       madt.isa[i].level);
+}
+
 void boot_interrupts(struct boot_info *info)
 {
 	void *regs = kmap_device(madt.lapic, PAGE_SIZE);
@@ -121,6 +135,7 @@ void boot_interrupts(struct boot_info *info)
 	lapic_setup(regs);
 	lapic_init();
 	cpus[0].lapic_id = lapic_id();
+	setup_ioapic();
 	smp_init();
 	if (!clock_calibrate())
 		refuse("the PIT does not count: no clock to measure by");

@@ -12,9 +12,15 @@
 #define MADT_LAPIC_BASE 36
 #define MADT_ENTRIES    44
 #define MADT_LOCAL_APIC 0
+#define MADT_IO_APIC    1
+#define MADT_OVERRIDE   2
 #define LAPIC_LEN       8
 #define LAPIC_ENABLED   1
-#define MCFG_ENTRIES    44 /* PCI Firmware 3.2, section 4.1.2             */
+#define IOAPIC_LEN      12
+#define OVERRIDE_LEN    10
+#define POLARITY        0x3 /* of an override's flags: 3 is active low   */
+#define TRIGGER         0xc /* 0xc is level; otherwise what ISA does     */
+#define MCFG_ENTRIES    44  /* PCI Firmware 3.2, section 4.1.2             */
 #define MCFG_ENTRY_LEN  16
 #define BUS_WINDOW      UINT64_C(0x100000)
 
@@ -111,6 +117,31 @@ static void madt_add(struct acpi_madt *madt, uint32_t id)
 		madt->ids[madt->cpus++] = id;
 }
 
+/* ISA interrupts arrive at the input of their number, edge, high, unless... */
+static void madt_override(struct acpi_madt *madt, const uint8_t *p)
+{
+	if (p[2] || p[3] >= ACPI_ISA)
+		return;
+	madt->isa[p[3]] = (struct acpi_isa){
+		.gsi = get32(p + 4),
+		.low = (p[8] & POLARITY) == POLARITY,
+		.level = (p[8] & TRIGGER) == TRIGGER,
+	};
+}
+
+static void madt_entry(struct acpi_madt *madt, const uint8_t *p)
+{
+	uint8_t type = p[0], len = p[1];
+
+	if (type == MADT_LOCAL_APIC && len >= LAPIC_LEN &&
+	    get32(p + 4) & LAPIC_ENABLED)
+		madt_add(madt, p[3]);
+	else if (type == MADT_IO_APIC && len >= IOAPIC_LEN && !get32(p + 8))
+		madt->ioapic = get32(p + 4);
+	else if (type == MADT_OVERRIDE && len >= OVERRIDE_LEN)
+		madt_override(madt, p);
+}
+
 const char *acpi_parse_madt(const struct acpi_table *table,
 			    struct acpi_madt *madt)
 {
@@ -118,17 +149,17 @@ const char *acpi_parse_madt(const struct acpi_table *table,
 	uint32_t at = MADT_ENTRIES;
 
 	*madt = (struct acpi_madt){ 0 };
+	for (unsigned i = 0; i < ACPI_ISA; i++)
+		madt->isa[i].gsi = i;
 	if (table->length < MADT_ENTRIES)
 		return "the ACPI MADT is shorter than its header";
 	madt->lapic = get32(p + MADT_LAPIC_BASE);
 	while (at + 2 <= table->length) {
-		uint8_t type = p[at], len = p[at + 1];
+		uint8_t len = p[at + 1];
 
 		if (len < 2 || at + len > table->length)
 			return "an ACPI MADT entry runs out of the table";
-		if (type == MADT_LOCAL_APIC && len >= LAPIC_LEN &&
-		    get32(p + at + 4) & LAPIC_ENABLED)
-			madt_add(madt, p[at + 3]);
+		madt_entry(madt, p + at);
 		at += len;
 	}
 	return madt->cpus ? NULL : "the ACPI MADT has no enabled processor";

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "arch/types.h"
@@ -19,10 +20,21 @@ typedef const void *acpi_reader(pa_t pa, size_t len);
 
 #define ACPI_MAX_TABLE 4096 /* longest table that we read                  */
 #define ACPI_MAX_CPUS  64
+#define ACPI_ISA       16
 
-/* Processors of a MADT: enabled local APICs in table order, each once. */
+/* Where one of the sixteen ISA interrupts arrives, and how it is told. */
+struct acpi_isa {
+	uint32_t gsi;
+	bool low, level;
+};
+
+/*
+ * Processors of a MADT: enabled local APICs in table order, each once.  ioapic
+ * is the one whose inputs start at GSI 0; 0: there is none.
+ */
 struct acpi_madt {
-	pa_t lapic;
+	pa_t lapic, ioapic;
+	struct acpi_isa isa[ACPI_ISA];
 	unsigned cpus;
 	uint32_t ids[ACPI_MAX_CPUS];
 };
@@ -47,7 +59,7 @@ struct acpi_table {
 const char *acpi_find(acpi_reader *read, const char *signature,
 		      const char *corrupt, struct acpi_table *table);
 
-/* Read the processors.  Returns NULL, or what is wrong. */
+/* Read processors and interrupts.  Returns NULL, or what is wrong. */
 const char *acpi_parse_madt(const struct acpi_table *table,
 			    struct acpi_madt *madt);
 

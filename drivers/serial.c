@@ -1,21 +1,48 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * serial.c - 16550 registers; National Semiconductor PC16550D data sheet
+ *
+ *	line --> FIFO of the chip --interrupt--> ring --serial_read()--> reader
+ *
+ * A full ring switches the interrupt off, a reader that makes room on again:
+ * both under the ring's lock, or a reader's "on" could be lost to an "off".
  */
 #include "drivers/serial.h"
 #include "arch/io.h"
+#include "arch/ioapic.h"
+#include "arch/lapic.h"
+#include "arch/trap.h"
+#include "kernel/panic.h"
+#include "kernel/waitq.h"
 
 #define PORT       0x3f8
+#define ISA_IRQ    4
 #define DATA       (PORT + 0)
 #define IER        (PORT + 1)
 #define FCR        (PORT + 2)
 #define LCR        (PORT + 3)
 #define MCR        (PORT + 4)
 #define LSR        (PORT + 5)
+#define IER_DATA   0x01
 #define LCR_8N1    0x03
 #define LCR_DLAB   0x80
+#define MCR_ON     0x03
+#define MCR_OUT2   0x08 /* on a PC: the interrupt reaches the controller  */
+#define LSR_DATA   0x01
 #define LSR_EMPTY  0x20
 #define POLL_LIMIT 100000
+#define POLL_NS    4000000
+
+#define RING 64u
+
+/* Key: (L) lock */
+static struct {
+	struct spinlock lock; /* RANK_SERIAL                               */
+	struct waitq reader;
+	char bytes[RING];     /* (L)                                       */
+	uint32_t in, out;     /* (L) bytes ever                            */
+	bool listens, polled; /* written before the first read             */
+} ring = { .lock = SPINLOCK_INIT(RANK_SERIAL, "serial") };
 
 void serial_init(void)
 {
@@ -25,7 +52,7 @@ void serial_init(void)
 	outb(IER, 0);
 	outb(LCR, LCR_8N1);
 	outb(FCR, 0x07); /* FIFO on and empty */
-	outb(MCR, 0x03);
+	outb(MCR, MCR_ON);
 }
 
 void serial_write(const char *text, size_t len)
@@ -36,4 +63,69 @@ void serial_write(const char *text, size_t len)
 			;
 		outb(DATA, (uint8_t)text[i]);
 	}
+}
+
+/* Move what the chip has into the ring; context: the ring's lock held. */
+static void pull(void)
+{
+	while (inb(LSR) & LSR_DATA) {
+		if (ring.in - ring.out == RING) {
+			outb(IER, 0);
+			return;
+		}
+		ring.bytes[ring.in++ % RING] = (char)inb(DATA);
+	}
+}
+
+static void received(struct trap_frame *frame)
+{
+	uint64_t flags = spin_lock_irq(&ring.lock);
+
+	(void)frame;
+	pull();
+	spin_unlock_irq(&ring.lock, flags);
+	lapic_eoi();
+	wake_one(&ring.reader);
+}
+
+bool serial_listen(void)
+{
+	assert(!ring.listens);
+	waitq_init(&ring.reader);
+	ring.listens = true;
+	trap_set_handler(IRQ_SERIAL, received);
+	ring.polled = !ioapic_enable_isa(ISA_IRQ, IRQ_SERIAL, 0);
+	outb(MCR, MCR_ON | MCR_OUT2);
+	/* The pin goes up, and an edge is seen, even if data wait already. */
+	outb(IER, ring.polled ? 0 : IER_DATA);
+	return !ring.polled;
+}
+
+static bool take(char *c)
+{
+	uint64_t flags = spin_lock_irq(&ring.lock);
+	bool full = ring.in - ring.out == RING, any;
+
+	if (ring.polled)
+		pull();
+	any = ring.in != ring.out;
+	if (any)
+		*c = ring.bytes[ring.out++ % RING];
+	if (full && !ring.polled)
+		outb(IER, IER_DATA);
+	spin_unlock_irq(&ring.lock, flags);
+	return any;
+}
+
+char serial_read(void)
+{
+	char c = 0;
+
+	assert(ring.listens);
+	if (!ring.polled)
+		wait_event(&ring.reader, take(&c));
+	else
+		while (!take(&c))
+			sleep_ns(POLL_NS);
+	return c;
 }

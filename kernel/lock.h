@@ -35,6 +35,7 @@ enum lock_rank {
 	RANK_COMMAND,  /* an IOMMU's command ring                         */
 	RANK_PCI,      /* config ports, vectors              (irq)        */
 	RANK_MODEL,    /* a strict IOMMU in software         (irq)        */
+	RANK_SERIAL,   /* bytes received                     (irq)        */
 	RANK_WAIT,     /* wait queues                        (irq)        */
 	RANK_SCHED,    /* the run queue                      (irq)        */
 	RANK_CONSOLE,  /* serial line, last: anything may print (irq)     */

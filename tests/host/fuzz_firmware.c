@@ -78,11 +78,18 @@ static void good_block(void)
 	}
 }
 
-/* RSDP, RSDT, a MADT with two processors, one of them twice, and an MCFG. */
+/*
+ * RSDP, RSDT, a MADT with two processors, one of them twice, two I/O APICs and
+ * an override of interrupt 9, and an MCFG.
+ */
 static void good_tables(void)
 {
-	static const uint8_t lapic[] = { 0, 8, 0, 0, 1, 0, 0, 0, 0, 8, 1, 1,
-					 1, 0, 0, 0, 0, 8, 2, 1, 1, 0, 0, 0 };
+	static const uint8_t lapic[] = {
+		0,    8,    0, 0, 1,  0, 0, 0,  0, 8, 1,  1,   1,    0,    0,
+		0,    0,    8, 2, 1,  1, 0, 0,  0, 1, 12, 0,   0,    0,    0,
+		0xc0, 0xfe, 0, 0, 0,  0, 1, 12, 1, 0, 0,  0,   0xc1, 0xfe, 24,
+		0,    0,    0, 2, 10, 0, 9, 20, 0, 0, 0,  0xf, 0,
+	};
 
 	memset(memory, 0, MEMORY);
 	put(0xe0000, "RSD PTR ", 8);
@@ -174,6 +181,9 @@ static void firmware(void)
 	CHECK(!acpi_find(read_exactly, "APIC", NULL, &table));
 	CHECK(!acpi_parse_madt(&table, &madt));
 	CHECK(madt.cpus == 2 && madt.lapic == 0xfee00000);
+	CHECK(madt.ioapic == 0xfec00000 && madt.isa[4].gsi == 4);
+	CHECK(madt.isa[9].gsi == 20 && madt.isa[9].low && madt.isa[9].level);
+	CHECK(!madt.isa[4].low && !madt.isa[4].level);
 	give_back();
 	CHECK(acpi_find(read_exactly, "IVRS", NULL, &table));
 	CHECK(acpi_find(read_exactly, "APIC", "APIC", &table));
@@ -181,10 +191,10 @@ static void firmware(void)
 	give_back();
 	for (host_round = 0; host_round < ROUNDS / 20; host_round++) {
 		good_tables();
-		spoil(0x21000, 68);
+		spoil(0x21000, 102);
 		/* Half with a checksum that holds: the parser must cope. */
 		if (host_round % 2)
-			checksum(0x21000, 68, 9);
+			checksum(0x21000, 102, 9);
 		refused += acpi_find(read_exactly, "APIC", NULL, &table) ||
 			   acpi_parse_madt(&table, &madt);
 		CHECK(madt.cpus <= ACPI_MAX_CPUS);
