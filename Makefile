@@ -26,6 +26,7 @@ OBJ	:= $(C_SRC:%=$(OUT)/%.o) $(S_SRC:%=$(OUT)/%.o)
 
 #: make run    boot in QEMU, run the suite; T= SMP= MEM= MODE= BOOT= SEED= DEVICES= QEMU= APPEND=
 #: make test   what CI runs: every boot path, 1 and 4 CPUs, host tests, checks
+#: make shell  a prompt on the serial line: `help` lists its commands
 #: make list   one suite.test a line with its claim
 #: make bench  one line a figure: name value unit (RELEASE=0: the checking build)
 #: make stress-shrink  T=stress.TEST SEED= SMP= MODE=: the few operations that fail
@@ -70,6 +71,9 @@ SET	= $(foreach v,MODE BOOT SMP MEM T SEED APPEND QEMU CPU DEVICES DISK JUNIT,\
 # Names that are nearly a setting would silently do nothing: say so.
 run: all $(if $(filter iso,$(BOOT)),iso)
 	@tools/run $(SET) KERNEL=$(KERNEL) ISO=$(ISO)
+
+shell: all $(if $(filter iso,$(BOOT)),iso)
+	@tools/shell $(SET) KERNEL=$(KERNEL) ISO=$(ISO)
 
 test-quick: all
 	@tools/run $(SET) APPEND=quick KERNEL=$(KERNEL)
@@ -146,6 +150,10 @@ gdb-test: all
 clean:
 	rm -rf $(O)
 
-.PHONY: help all run test test-quick list iso bench check mutants doctor fmt
+# Talks to make shell through a pipe; SMP= MODE= MEM=.
+shell-test: all
+	@tools/shell_test $(SET) KERNEL=$(KERNEL)
+
+.PHONY: help all run shell shell-test test test-quick list iso bench check mutants doctor fmt
 .PHONY: debug clean host-test gdb-test stress-shrink
 .DELETE_ON_ERROR:

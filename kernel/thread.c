@@ -28,7 +28,7 @@ static struct spinlock sched_lock = SPINLOCK_INIT(RANK_SCHED, "run queue");
 static TAILQ_HEAD(, thread) ready = TAILQ_HEAD_INITIALIZER(ready);
 static TAILQ_HEAD(, thread) sleepers = TAILQ_HEAD_INITIALIZER(sleepers);
 
-static struct thread threads[THREADS_MAX];
+struct thread threads[THREADS_MAX];
 static struct thread idle[MAX_CPUS];
 static struct mm *loaded[MAX_CPUS];      /* by each CPU for itself           */
 static struct thread *leaving[MAX_CPUS]; /* (S) whose stack was left     */

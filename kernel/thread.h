@@ -47,6 +47,9 @@ struct thread {
 	struct held_lock held[LOCKS_HELD]; /* (T) checking build             */
 };
 
+/* All but the idle ones.  For looking only: what runs changes meanwhile. */
+extern struct thread threads[THREADS_MAX];
+
 static inline struct thread *current(void)
 {
 	return cpu_current();

@@ -83,6 +83,31 @@ void mm_get(struct mm *mm)
 	assert(old > 0);
 }
 
+/* A last user that has just left waits for the list before it tears down. */
+static bool mm_try_get(struct mm *mm)
+{
+	uint32_t users = atomic_load(&mm->users);
+
+	while (users)
+		if (atomic_compare_exchange_weak(&mm->users, &users, users + 1))
+			return true;
+	return false;
+}
+
+struct mm *mm_find(unsigned id)
+{
+	struct mm *mm;
+
+	rw_read_lock(&mm_list_lock);
+	LIST_FOREACH (mm, &mm_list, link)
+		if (mm->id == id)
+			break;
+	if (mm && !mm_try_get(mm))
+		mm = NULL;
+	rw_read_unlock(&mm_list_lock);
+	return mm;
+}
+
 static void table_put(struct page *table, void *arg)
 {
 	page_put(table);

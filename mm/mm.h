@@ -87,6 +87,9 @@ void mm_get(struct mm *mm);
  */
 void mm_put(struct mm *mm);
 
+/* The address space with this id and a user of it for the caller, or NULL. */
+struct mm *mm_find(unsigned id);
+
 /*
  * From now on the calling thread's user accesses go to mm; NULL: to none.
  * The thread holds no user of its own: the caller's must outlive the binding.

@@ -5,6 +5,7 @@
 #include "arch/clock.h"
 #include "arch/smp.h"
 #include "drivers/exitport.h"
+#include "drivers/serial.h"
 #include "kernel/panic.h"
 #include "kernel/printk.h"
 #include "kernel/probe.h"
@@ -100,8 +101,9 @@ static void panic_report(const char *cause)
 	const struct test *t = running;
 
 	ktap_abort(t ? t->name : NULL, timed_out ? "TIMEOUT" : "ERROR", cause);
-	printk("# replay: make run T=%s.%s SEED=%lu SMP=%u\n",
-	       t ? t->suite : "", t ? t->name : "", run_seed, cpu_count());
+	if (t)
+		printk("# replay: make run T=%s.%s SEED=%lu SMP=%u\n", t->suite,
+		       t->name, run_seed, cpu_count());
 	stress_tell();
 }
 
@@ -158,8 +160,12 @@ static unsigned suite_length(const struct selection *s, unsigned from)
 
 static unsigned run_all(const struct selection *s)
 {
-	unsigned suites = 0;
+	unsigned suites = 0, failed;
 
+	run_seed = s->seed;
+	printk_set_sink(ktap_sink);
+	panic_set_report(panic_report);
+	thread_set_tick(watchdog);
 	for (unsigned i = 0; i < s->n; i += suite_length(s, i))
 		suites++;
 	ktap_begin(suites);
@@ -171,7 +177,9 @@ static unsigned run_all(const struct selection *s)
 				run_test(s->tests[i + k], s->timeout);
 		ktap_suite_end();
 	}
-	return ktap_end();
+	failed = ktap_end();
+	printk_set_sink(serial_write);
+	return failed;
 }
 
 int tests_main(const char *cmdline)
@@ -192,11 +200,9 @@ int tests_main(const char *cmdline)
 		       s.tests[i]->claim);
 	if (s.list)
 		return EXIT_PASS;
-	run_seed = s.seed;
 	if (s.bench)
 		return bench_main(s.bench_glob) ? EXIT_PASS : EXIT_USAGE;
-	printk_set_sink(ktap_sink);
-	panic_set_report(panic_report);
-	thread_set_tick(watchdog);
+	if (s.shell)
+		return tests_shell();
 	return run_all(&s) ? EXIT_FAIL : EXIT_PASS;
 }

@@ -12,8 +12,8 @@ extern const struct test *const __start_vv_tests[];
 extern const struct test *const __stop_vv_tests[];
 
 static const char *const words[] = {
-	"test=", "seed=",   "repeat=", "timeout=", "bench=", "list",
-	"bench", "shuffle", "quick",   "lie=",     "fail=",  "ops=",
+	"test=",   "seed=", "repeat=", "timeout=", "bench=", "list",  "bench",
+	"shuffle", "quick", "lie=",    "fail=",    "ops=",   "shell",
 };
 
 static void full_name(const struct test *t, char *buf, size_t len)
@@ -174,6 +174,8 @@ static void one_word(struct selection *s, const char *word, char *globs)
 		s->timeout = (unsigned)v;
 	} else if (!strcmp(word, "list")) {
 		s->list = true;
+	} else if (!strcmp(word, "shell")) {
+		s->shell = true;
 	} else if (!strcmp(word, "shuffle")) {
 		s->shuffle = true;
 	} else if (!strcmp(word, "bench")) {
@@ -224,6 +226,10 @@ void select_tests(const char *cmdline, struct selection *s)
 	}
 	if (s->error[0])
 		return;
+	if (s->shell && globs[0])
+		snprintk(s->error, sizeof(s->error),
+			 "the shell runs no test by itself: type `run %s`",
+			 globs);
 	check_globs(s, globs);
 	add_all(s, globs);
 	if (s->shuffle)

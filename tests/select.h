@@ -14,7 +14,7 @@ struct selection {
 	unsigned n;
 	uint64_t seed;
 	unsigned repeat, timeout;
-	bool list, bench, shuffle;
+	bool list, bench, shuffle, shell;
 	const char *ops; /* text of ops= in the command line, or NULL       */
 	char bench_glob[64];
 	char error[160]; /* not empty: what is wrong, and the nearest match */

@@ -6,8 +6,12 @@
 
 /*
  * Run what the command line asks for, print KTAP, and return the machine's exit
- * value (drivers/exitport.h).  Words: test=GLOB,-GLOB... list bench seed=N
+ * value (drivers/exitport.h).  Words: test=GLOB,-GLOB... list bench shell seed=N
  * repeat=N shuffle timeout=SECONDS lie=... fail=alloc:nth=N ops=... (stress.h)
- * Context: a thread, all CPUs up.
+ * Context: a thread, all CPUs up; once at a time.
  */
 int tests_main(const char *cmdline);
+
+/* The word `shell`: commands from the serial line (kernel/shell.h) until one
+ * ends it.  Returns the machine's exit value. */
+int tests_shell(void);
