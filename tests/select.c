@@ -6,7 +6,7 @@
 #include "kernel/printk.h"
 #include "kernel/string.h"
 
-#define WORD_MAX 128
+#define WORD_MAX 256
 
 extern const struct test *const __start_vv_tests[];
 extern const struct test *const __stop_vv_tests[];
@@ -217,11 +217,17 @@ void select_tests(const char *cmdline, struct selection *s)
 
 	*s = (struct selection){ .seed = 1, .repeat = 1 };
 	while (cmdline && !s->error[0]) {
-		/* It may be longer than a word: it is read where it stands. */
-		if (!strncmp(cmdline, "ops=", 4))
-			s->ops = cmdline + 4;
+		const char *at = cmdline;
+
 		cmdline = take(cmdline, ' ', word);
-		if (word[0])
+		/* It may be longer than a word: it is read where it stands. */
+		if (!strncmp(at, "ops=", 4))
+			s->ops = at + 4;
+		else if (at[strlen(word)] && at[strlen(word)] != ' ')
+			snprintk(s->error, sizeof(s->error),
+				 "a word has at most %u characters: `%.40s...`",
+				 WORD_MAX - 1, word);
+		if (word[0] && !s->error[0])
 			one_word(s, word, globs);
 	}
 	if (s->error[0])
