@@ -93,7 +93,7 @@ $(ISO): $(KERNEL) boot/grub.cfg
 
 bench:
 	@$(MAKE) -s >&2 all RELEASE=$(if $(filter 0,$(RELEASE)),$(if $(filter command%,$(origin RELEASE)),0,1),1)
-	@tools/bench $(O)/$(if $(and $(filter command%,$(origin RELEASE)),$(filter 0,$(RELEASE))),check,release)/visavis.elf $(T)
+	@tools/bench $(O)/$(if $(and $(filter command%,$(origin RELEASE)),$(filter 0,$(RELEASE))),check,release)/visavis.elf '$(T)'
 
 # On the host, under the sanitizers: the parsers of what others claim, and what
 # can be compared with the host's libc or with a list.  SEED= as in make run.

@@ -125,3 +125,9 @@ struct iommu *iommu_machine(void);
  */
 struct ivrs;
 const char *iommu_boot(const struct ivrs *ivrs);
+
+/*
+ * Take it down and bring it up again; while it is off no device is a bus master.
+ * No domain exists.  Returns NULL, or what went wrong; then nobody is one.
+ */
+must_check const char *iommu_machine_restart(void);

@@ -13,6 +13,7 @@
 #define PCI_LAST    0xfc /* the last register that every device has       */
 
 static struct iommu machine;
+static struct iommu_config config; /* (I) after iommu_boot()                */
 static bool running;
 
 static uint64_t mmio_reg_read(void *ctx, unsigned reg)
@@ -80,11 +81,35 @@ const char *iommu_boot(const struct ivrs *ivrs)
 		.ctx = kmap_device(ivrs->mmio, IOMMU_MMIO_SIZE),
 	};
 
+	config.np_cache = keeps_holes(ivrs, function);
 	if (!port.ctx)
 		return "no memory to map the IOMMU's registers";
 	if (iommu_start(&machine, &port, &config))
 		return "the IOMMU does not answer";
 	running = true;
 	interrupt_init(function);
+	return NULL;
+}
+
+const char *iommu_machine_restart(void)
+{
+	struct iommu_port port = machine.port;
+	struct pci_dev *dev;
+	uint64_t masters = 0;
+
+	_Static_assert(PCI_MAX <= 64, "a bit for each function");
+	if (!running)
+		return "there is no IOMMU";
+	for (unsigned i = 0; (dev = pci_at(i)); i++) {
+		masters |= pci_is_master(dev) ? BIT(i) : 0;
+		pci_set_master(dev, false);
+	}
+	running = false;
+	iommu_stop(&machine);
+	if (iommu_start(&machine, &port, &config))
+		return "the IOMMU does not answer";
+	running = true;
+	for (unsigned i = 0; (dev = pci_at(i)); i++)
+		pci_set_master(dev, masters & BIT(i));
 	return NULL;
 }

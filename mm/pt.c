@@ -189,32 +189,44 @@ bool pt_next_run(struct pt *pt, va_t *va, va_t end, struct pt_run *run)
 
 /* ---------------------------------------------------- mapping and unmapping */
 
-/* The largest leaf for the next piece of a mapping. */
-static unsigned piece_level(struct pt *pt, va_t va, pa_t pa, uint64_t len)
-{
-	unsigned level;
+/* What one table takes of a mapping: count entries at one level. */
+struct piece {
+	unsigned level, count;
+	uint64_t bytes;
+};
 
-	if (!IS_ALIGNED(va | pa, pt_span(1)) || len < pt_span(1))
-		return 0;
-	pt_lookup(pt, va, 0, &level);
-	return level >= 1; /* else there is a leaf table already */
+static struct piece next_piece(struct pt *pt, va_t va, pa_t pa, uint64_t len,
+			       bool huge)
+{
+	uint64_t left = (PT_ENTRIES - pt_index(va, 0)) * PAGE_SIZE;
+	unsigned level = 0;
+
+	if (huge && IS_ALIGNED(va | pa, pt_span(1)) && len >= pt_span(1))
+		pt_lookup(pt, va, 0, &level); /* 0: a leaf table is there */
+	if (level)
+		return (struct piece){ 1, 1, pt_span(1) };
+	if (left > len)
+		left = len;
+	return (struct piece){ 0, (unsigned)(left / PAGE_SIZE), left };
 }
 
 /* Is every slot of [va, va + len) there, and zero?  Tables are made. */
 static int map_prepare(struct pt *pt, va_t va, pa_t pa, uint64_t len, bool huge)
 {
 	while (len) {
-		unsigned at, level = huge ? piece_level(pt, va, pa, len) : 0;
-		uint64_t *slot = pt_slot(pt, va, level, true);
+		struct piece p = next_piece(pt, va, pa, len, huge);
+		uint64_t *slot = pt_slot(pt, va, p.level, true);
+		unsigned at;
 
 		if (!slot)
 			return *pt_lookup(pt, va, 0, &at) ? err(EEXIST)
 							  : err(ENOMEM);
-		if (pte_read(slot))
-			return err(EEXIST);
-		va += pt_span(level);
-		pa += pt_span(level);
-		len -= pt_span(level);
+		for (unsigned i = 0; i < p.count; i++)
+			if (pte_read(&slot[i]))
+				return err(EEXIST);
+		va += p.bytes;
+		pa += p.bytes;
+		len -= p.bytes;
 	}
 	return 0;
 }
@@ -228,13 +240,16 @@ int pt_map(struct pt *pt, va_t va, pa_t pa, uint64_t len, enum prot prot,
 	assert(in_bounds(pt, va, va + len - 1));
 	error = map_prepare(pt, va, pa, len, huge);
 	while (!error && len) {
-		unsigned level = huge ? piece_level(pt, va, pa, len) : 0;
-		uint64_t *slot = pt_slot(pt, va, level, false);
+		struct piece p = next_piece(pt, va, pa, len, huge);
+		uint64_t *slot = pt_slot(pt, va, p.level, false);
 
-		pt_set(pt, slot, pt->format->leaf(pa, prot, level));
-		va += pt_span(level);
-		pa += pt_span(level);
-		len -= pt_span(level);
+		pt_count(pt, slot, p.count);
+		for (unsigned i = 0; i < p.count; i++, slot++) {
+			pte_write(slot, pt->format->leaf(pa, prot, p.level));
+			pa += pt_span(p.level);
+		}
+		va += p.bytes;
+		len -= p.bytes;
 	}
 	return error;
 }
