@@ -23,8 +23,10 @@
 #include "kernel/printk.h"
 #include "mm/pmm.h"
 
-#define SLOT        ((unsigned)sizeof(struct command))
-#define DUMP_AROUND 8u
+#define SLOT ((unsigned)sizeof(struct command))
+#define DUMP_BEFORE \
+	3u /* commands shown before the head, which may be at work */
+#define DUMP_AFTER 8u
 
 int queue_start(struct command_queue *q, const struct iommu_port *port,
 		unsigned bits)
@@ -59,26 +61,45 @@ void queue_stop(struct command_queue *q)
 	q->pages = q->done_page = NULL;
 }
 
-static void dump_command(const struct command_queue *q, unsigned at)
+static const char *const op_names[] = {
+	[COMPLETION_WAIT] = "COMPLETION_WAIT",
+	[INVALIDATE_DEVTAB_ENTRY] = "INVALIDATE_DEVTAB_ENTRY",
+	[INVALIDATE_IOMMU_PAGES] = "INVALIDATE_IOMMU_PAGES",
+	[INVALIDATE_IOTLB_PAGES] = "INVALIDATE_IOTLB_PAGES",
+	[INVALIDATE_INTERRUPT_TABLE] = "INVALIDATE_INTERRUPT_TABLE",
+	[PREFETCH_IOMMU_PAGES] = "PREFETCH_IOMMU_PAGES",
+	[COMPLETE_PPR_REQUEST] = "COMPLETE_PPR_REQUEST",
+	[INVALIDATE_IOMMU_ALL] = "INVALIDATE_IOMMU_ALL",
+};
+
+static void dump_command(const struct command_queue *q, unsigned at,
+			 bool at_head)
 {
 	const struct command *c = &q->ring[at / SLOT];
+	uint64_t op = FIELD_GET(CMD0_OP, c->w[0]);
+	const char *name = op < ARRAY_SIZE(op_names) ? op_names[op] : NULL;
 
-	printk("#   [%4x] op %lu %016lx %016lx\n", at,
-	       FIELD_GET(CMD0_OP, c->w[0]), c->w[0], c->w[1]);
+	printk("#  %c [%4x] %016lx %016lx %s\n", at_head ? '>' : ' ', at,
+	       c->w[0], c->w[1], name ? name : "no such command");
 }
 
 void queue_dump(struct command_queue *q)
 {
 	unsigned head = (unsigned)reg_read(q->port, REG_CMD_HEAD) % q->size;
+	unsigned tail = q->tail, used = (tail - head) % q->size / SLOT;
+	uint64_t before = q->commands - used;
 
 	printk("# iommu %s: ring of %u, head %x, tail %x, control %lx, "
 	       "status %lx\n",
-	       q->port->name, q->size / SLOT, head, q->tail,
+	       q->port->name, q->size / SLOT, head, tail,
 	       reg_read(q->port, REG_CONTROL), reg_read(q->port, REG_STATUS));
 	printk("# iommu %s: completed %lu of %lu\n", q->port->name,
 	       READ_ONCE(*q->done), q->seq);
-	for (unsigned i = 0; i < DUMP_AROUND; i++)
-		dump_command(q, (head + i * SLOT) % q->size);
+	before = before < DUMP_BEFORE ? before : DUMP_BEFORE;
+	for (unsigned i = (unsigned)before; i; i--)
+		dump_command(q, (head - i * SLOT) % q->size, false);
+	for (unsigned i = 0; i < used && i < DUMP_AFTER; i++)
+		dump_command(q, (head + i * SLOT) % q->size, !i);
 }
 
 /* The first who waited in vain says so, for all. */
@@ -153,6 +174,7 @@ int queue_submit(struct command_queue *q, const struct command *c, unsigned n,
 	}
 	if (!error) {
 		*seq = ++q->seq; //: completion-sequence
+		PROBE(iommu_number, *seq, n);
 		error = put(q, command_completion_wait(page_pa(q->done_page),
 						       *seq));
 	}

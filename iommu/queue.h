@@ -66,5 +66,5 @@ must_check int queue_wait(struct command_queue *q, uint64_t seq);
 must_check int queue_run(struct command_queue *q, const struct command *c,
 			 unsigned n);
 
-/* Print registers, pointers and the commands around the head. */
+/* Print registers, pointers and, by name, the commands around the head (>). */
 void queue_dump(struct command_queue *q);
