@@ -12,6 +12,7 @@
 #include "drivers/pci.h"
 #include "iommu/domain.h"
 #include "iommu/ivrs.h"
+#include "iommu/ppr.h"
 #include "kernel/printk.h"
 #include "kernel/string.h"
 #include "mm/kmap.h"
@@ -161,6 +162,7 @@ void boot_devices(void)
 {
 	pci_init(mcfg.bus0); /* nobody is a bus master */
 	domain_init();
+	ppr_init();
 	if (!no_iommu)
 		no_iommu = iommu_boot(&ivrs); /* and nobody may be one */
 	if (no_iommu)

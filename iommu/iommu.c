@@ -104,9 +104,10 @@ static int forget_all(struct iommu *iommu)
 static void handle_event(const struct log_entry *entry, void *arg)
 {
 	struct iommu *iommu = arg;
+	log_handler *fn = READ_ONCE(iommu->on_event);
 
-	if (iommu->on_event)
-		iommu->on_event(entry, iommu->on_arg);
+	if (fn)
+		fn(entry, READ_ONCE(iommu->on_arg));
 }
 
 /* Nobody serves page requests: tell the device that there is no such page. */
@@ -123,11 +124,21 @@ static void refuse_request(struct iommu *iommu, const struct log_entry *entry)
 static void handle_request(const struct log_entry *entry, void *arg)
 {
 	struct iommu *iommu = arg;
+	log_handler *fn = READ_ONCE(iommu->on_request);
 
-	if (iommu->on_request)
-		iommu->on_request(entry, iommu->on_arg);
+	if (fn)
+		fn(entry, READ_ONCE(iommu->on_arg));
 	else
 		refuse_request(iommu, entry);
+}
+
+static void requests_lost(void *arg)
+{
+	struct iommu *iommu = arg;
+	void (*fn)(void *arg) = READ_ONCE(iommu->on_lost);
+
+	if (fn)
+		fn(READ_ONCE(iommu->on_arg));
 }
 
 static void worker(void *arg)
@@ -163,11 +174,16 @@ void iommu_settle(struct iommu *iommu)
 }
 
 void iommu_set_handlers(struct iommu *iommu, log_handler *event,
-			log_handler *request, void *arg)
+			log_handler *request, void (*lost)(void *arg),
+			void *arg)
 {
-	iommu->on_event = event;
-	iommu->on_request = request;
-	iommu->on_arg = arg;
+	/* The worker may be looking: what they need before they are there. */
+	if (arg)
+		WRITE_ONCE(iommu->on_arg, arg);
+	barrier();
+	WRITE_ONCE(iommu->on_event, event);
+	WRITE_ONCE(iommu->on_request, request);
+	WRITE_ONCE(iommu->on_lost, lost);
 }
 
 /* ---- life -------------------------------------------------------------- */
@@ -196,6 +212,7 @@ static int memory_take(struct iommu *iommu, const struct iommu_config *config)
 	    log_start(&iommu->requests, &log_requests, &iommu->port, log_bits,
 		      handle_request, iommu))
 		return err(ENOMEM);
+	iommu->requests.restarted = requests_lost;
 	return 0;
 }
 

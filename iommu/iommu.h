@@ -61,7 +61,8 @@ struct iommu {
 	_Atomic bool stopping;
 	log_handler *on_event;   /* (I) NULL: counted only                  */
 	log_handler *on_request; /* (I) NULL: answered INVALID              */
-	void *on_arg;            /* (I)                                     */
+	void (*on_lost)(void *arg); /* (I) page requests were lost; or NULL */
+	void *on_arg;               /* (I)                                  */
 };
 
 /*
@@ -88,7 +89,8 @@ void iommu_settle(struct iommu *iommu);
 
 /* Who gets log entries, instead of the defaults.  Before they can come. */
 void iommu_set_handlers(struct iommu *iommu, log_handler *event,
-			log_handler *request, void *arg);
+			log_handler *request, void (*lost)(void *arg),
+			void *arg);
 
 /* ---- the device table (for iommu/domain.c) ----------------------------- */
 

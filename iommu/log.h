@@ -40,15 +40,16 @@ enum event_type {
 #define EVENT0_TR     BIT(56) /* of a translation request (ATS)           */
 
 /* Page requests */
-#define PPR_FAULT      1 /* LOG0_TYPE of the one kind there is              */
-#define PPR0_DEVID     GENMASK(15, 0)
-#define PPR0_PASID_LOW GENMASK(31, 16)
-#define PPR0_TAG       GENMASK(40, 32) /* the group                        */
-#define PPR0_LAST      BIT(41)         /* its last request: answer now      */
-#define PPR0_EXEC      BIT(49)
-#define PPR0_READ      BIT(50)
-#define PPR0_WRITE     BIT(53)
-#define PPR0_USER      BIT(54)
-#define PPR0_RESERVED  BIT(55) /* a reserved bit was set in the tables     */
-#define PPR0_GN        BIT(56) /* the PASID counts                         */
-#define LOG1_PAGE      GENMASK(63, 12)
+#define PPR_FAULT       1 /* LOG0_TYPE of the one kind there is              */
+#define PPR0_DEVID      GENMASK(15, 0)
+#define PPR0_PASID_LOW  GENMASK(31, 16)
+#define PPR0_TAG        GENMASK(40, 32) /* the group                        */
+#define PPR0_LAST       BIT(41)         /* its last request: answer now      */
+#define PPR0_PASID_HIGH GENMASK(45, 42)
+#define PPR0_EXEC       BIT(49)
+#define PPR0_READ       BIT(50)
+#define PPR0_WRITE      BIT(53)
+#define PPR0_USER       BIT(54)
+#define PPR0_RESERVED   BIT(55) /* a reserved bit was set in the tables     */
+#define PPR0_GN         BIT(56) /* the PASID counts                         */
+#define LOG1_PAGE       GENMASK(63, 12)

@@ -131,6 +131,8 @@ static void restart(struct iommu_log *log)
 	reg_write(p, REG_CONTROL,
 		  control | k->log_enable | k->interrupt_enable);
 	log->restarts++;
+	if (log->restarted)
+		log->restarted(log->arg);
 	PROBE(iommu_log_restart, k->base, log->restarts);
 }
 

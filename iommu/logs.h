@@ -38,6 +38,7 @@ struct iommu_log {
 	struct log_entry *ring;        /* (I) the IOMMU writes it           */
 	unsigned size;                 /* (I) bytes                         */
 	log_handler *handler;          /* (I)                               */
+	void (*restarted)(void *arg);  /* (I) entries were lost; or NULL    */
 	void *arg;                     /* (I)                               */
 	uint64_t entries;              /* (D) statistics, as the next       */
 	uint64_t restarts;             /* (D) after overflows               */

@@ -28,6 +28,7 @@ enum lock_rank {
 	RANK_TRANSFER, /* an engine that takes its time (sleeping)        */
 	RANK_PT,       /* mm->pt_lock    entries                          */
 	RANK_DOMAIN,   /* domain->lock   one I/O page table               */
+	RANK_PPR,      /* page requests that wait                         */
 	RANK_POOL,     /* pool->lock     one kind of objects              */
 	RANK_KMAP,     /* kmap_lock      kernel tables, stack slots       */
 	RANK_PMM,      /* the free lists                                  */
