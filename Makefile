@@ -34,7 +34,7 @@ OBJ	:= $(C_SRC:%=$(OUT)/%.o) $(S_SRC:%=$(OUT)/%.o)
 #: make check  format, layers, headers, sizes
 #: make debug  the machine stopped, gdb attached, k-pt k-page k-threads k-lock k-trace
 #: make doctor what is installed, what is missing
-#: make all, iso, host-test, gdb-test, test-quick, fmt, clean
+#: make all, iso, compdb (compile_commands.json in build/), host-test, gdb-test, test-quick, fmt, clean
 help:
 	@sed -n 's/^#: //p' Makefile
 
@@ -140,6 +140,10 @@ doctor:
 fmt:
 	clang-format -i $(wildcard $(LAYERS:%=%/*.[ch]))
 
+compdb:
+	@mkdir -p $(O)
+	@$(MAKE) -s -Bn V=1 all host-test | tools/compdb > $(O)/compile_commands.json
+
 debug: all
 	@tools/debug $(KERNEL)
 
@@ -155,5 +159,5 @@ shell-test: all
 	@tools/shell_test $(SET) KERNEL=$(KERNEL)
 
 .PHONY: help all run shell shell-test test test-quick list iso bench check mutants doctor fmt
-.PHONY: debug clean host-test gdb-test stress-shrink
+.PHONY: debug clean compdb host-test gdb-test stress-shrink
 .DELETE_ON_ERROR:
