@@ -19,8 +19,8 @@ void boot_interrupts(struct boot_info *info);
 /* Every other CPU of the MADT.  Context: a thread. */
 void boot_other_cpus(struct boot_info *info);
 
-/* What sits on the PCI bus.  Context: a thread. */
-void boot_devices(void);
+/* What sits on the PCI bus, and what its IOMMU does.  Context: a thread. */
+void boot_devices(const struct boot_info *info);
 
 /* The end of a run that panicked. */
 void boot_panicked(void);

@@ -13,6 +13,7 @@
 #include "iommu/domain.h"
 #include "iommu/ivrs.h"
 #include "iommu/ppr.h"
+#include "iommu/quirks.h"
 #include "kernel/printk.h"
 #include "kernel/string.h"
 #include "mm/kmap.h"
@@ -158,8 +159,25 @@ void boot_other_cpus(struct boot_info *info)
 		printk("# %u CPUs did not come up\n", failed);
 }
 
-void boot_devices(void)
+/* Is this one of the words of the command line? */
+static bool said(const struct boot_info *info, const char *word)
 {
+	const char *at = info->cmdline;
+	size_t len = strlen(word);
+
+	while (strncmp(at, word, len) || (at[len] && at[len] != ' ')) {
+		at = strchr(at, ' ');
+		if (!at)
+			return false;
+		at++;
+	}
+	return true;
+}
+
+void boot_devices(const struct boot_info *info)
+{
+	const char *why;
+
 	pci_init(mcfg.bus0); /* nobody is a bus master */
 	domain_init();
 	ppr_init();
@@ -168,4 +186,7 @@ void boot_devices(void)
 	if (no_iommu)
 		printk("# no IOMMU: %s\n", no_iommu);
 	devices_init();
+	why = quirks_boot(said(info, "quirks"));
+	if (why)
+		refuse(why);
 }

@@ -21,7 +21,7 @@ static void main_thread(void *arg)
 	struct boot_info *info = arg;
 
 	boot_other_cpus(info);
-	boot_devices();
+	boot_devices(info);
 	exit_machine((enum exit_value)tests_main(info->cmdline));
 }
 

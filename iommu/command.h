@@ -88,6 +88,15 @@ static inline struct command command_completion_wait(pa_t store, uint64_t data)
 	} };
 }
 
+/* Interrupt when all before is done; store nothing. */
+static inline struct command command_completion_interrupt(void)
+{
+	return (struct command){ {
+		FIELD_PREP(CMD0_OP, COMPLETION_WAIT) | CMD0_I,
+		0,
+	} };
+}
+
 /* Forget the cached DTE; translations stay. */
 static inline struct command command_invalidate_devtab_entry(uint16_t devid)
 {

@@ -95,3 +95,17 @@ struct dma_engine *need_engine(const char *name)
 	let_in(e);
 	return e;
 }
+
+void need_quirk(const char *name, bool holds)
+{
+	static char why[160];
+	const struct quirk *row = quirk_named(name);
+
+	assert(row);
+	if (holds)
+		return;
+	if (quirks_unknown())
+		SKIP(quirks_unknown());
+	snprintk(why, sizeof(why), "this IOMMU has no %s: %s", name, row->what);
+	SKIP(why);
+}

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "drivers/dma.h"
+#include "iommu/quirks.h"
 
 /*
  * The engine of this name; ends the test with SKIP if it is not there.  Behind
@@ -12,6 +13,13 @@
  * own addresses, until the test ends.
  */
 struct dma_engine *need_engine(const char *name);
+
+/*
+ * Ends the test with SKIP, and a sentence, if this machine's IOMMU does not do
+ * what the row of struct iommu_quirks claims, or nobody could ask it.
+ */
+#define NEED_QUIRK(row) need_quirk(#row, iommu_quirks()->row)
+void need_quirk(const char *row, bool holds);
 
 /* After each test: nobody reaches anything any more. */
 void engines_release(void);

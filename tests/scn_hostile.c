@@ -216,7 +216,7 @@ IOMMU_TEST_SMP(
 		EXPECT(!(i % 2 ? domain_join(d, IO(3))
 			       : domain_split(d, IO(3))));
 		while (atomic_load(&r.reads) < before + 3)
-			cpu_pause();
+			yield(); /* it may be on this CPU */
 	}
 	atomic_store(&r.stop, true);
 	thread_join(t);

@@ -13,7 +13,7 @@ extern const struct test *const __stop_vv_tests[];
 
 static const char *const words[] = {
 	"test=",   "seed=", "repeat=", "timeout=", "bench=", "list",  "bench",
-	"shuffle", "quick", "lie=",    "fail=",    "ops=",   "shell",
+	"shuffle", "quick", "lie=",    "fail=",    "ops=",   "shell", "quirks",
 };
 
 static void full_name(const struct test *t, char *buf, size_t len)
@@ -187,7 +187,7 @@ static void one_word(struct selection *s, const char *word, char *globs)
 	} else if (!strcmp(word, "quick")) {
 		memcpy(globs, "-stress.*", 10);
 	} else if (strncmp(word, "lie=", 4) && strncmp(word, "fail=", 5) &&
-		   strncmp(word, "ops=", 4)) {
+		   strncmp(word, "ops=", 4) && strcmp(word, "quirks")) {
 		unknown_word(s, word);
 	}
 }

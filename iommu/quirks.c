@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * quirks.c - run the rows, keep and print the answers
+ */
+#include "iommu/quirks.h"
+#include "iommu/quirks_trial.h"
+#include "kernel/probe.h"
+#include "kernel/printk.h"
+#include "kernel/string.h"
+
+static const struct quirk *const groups[] = { quirks_tables, quirks_dte,
+					      quirks_cache, quirks_regs };
+
+static struct iommu_quirks found; /* (I) after boot */
+static const char *unknown = "the IOMMU was not probed";
+
+const struct iommu_quirks *iommu_quirks(void)
+{
+	return &found;
+}
+
+const char *quirks_unknown(void)
+{
+	return unknown;
+}
+
+const struct quirk *quirk_at(unsigned i)
+{
+	for (unsigned g = 0; g < ARRAY_SIZE(groups); g++) {
+		const struct quirk *row = groups[g];
+
+		for (; row->name; row++)
+			if (!i--)
+				return row;
+	}
+	return NULL;
+}
+
+const struct quirk *quirk_named(const char *name)
+{
+	const struct quirk *row = NULL;
+
+	for (unsigned i = 0; (row = quirk_at(i)); i++)
+		if (!strcmp(row->name, name))
+			break;
+	return row;
+}
+
+static bool *answer(struct iommu_quirks *q, const struct quirk *row)
+{
+	return (bool *)((char *)q + row->offset);
+}
+
+bool quirk_holds(const struct iommu_quirks *q, const struct quirk *row)
+{
+	return *answer((struct iommu_quirks *)q, row);
+}
+
+/* All rows; the sentence of the first that must hold and does not. */
+static const char *measure(struct trial *t, struct iommu_quirks *out)
+{
+	const struct quirk *row;
+
+	for (unsigned i = 0; (row = quirk_at(i)) && !t->lost; i++) {
+		if (row->both && t->n_chips < 2)
+			continue;
+		trial_renew(t);
+		PROBE(quirk, i, t->transfers);
+		*answer(out, row) = row->holds(t);
+		if (row->must && !quirk_holds(out, row))
+			return row->must;
+	}
+	trial_renew(t);
+	return NULL;
+}
+
+const char *quirks_measure(struct iommu *iommu, struct iommu_quirks *out,
+			   bool *broken)
+{
+	static struct trial t; /* one at a time, as the chips are */
+	const char *why, *left;
+
+	*out = (struct iommu_quirks){ 0 };
+	*broken = false;
+	if (!iommu)
+		return "no IOMMU on this machine";
+	if (!lsi_at(0))
+		return "no lsi0 on this machine to probe the IOMMU with";
+	why = trial_open(&t, iommu);
+	if (why)
+		return why;
+	why = measure(&t, out);
+	left = trial_close(&t);
+	if (!why)
+		why = left;
+	if (why) {
+		*out = (struct iommu_quirks){ 0 };
+		*broken = true;
+	}
+	return why;
+}
+
+static void print(bool each)
+{
+	const struct quirk *row;
+	unsigned n = 0, against = 0, unasked = 0;
+
+	for (; (row = quirk_at(n)); n++) {
+		bool holds = quirk_holds(&found, row);
+		bool asked = !row->both || lsi_at(1);
+
+		against += asked && row->specified && !holds;
+		unasked += !asked;
+		if (each)
+			printk("# quirk %s: %s (%s): %s\n", row->name,
+			       !asked  ? "unknown"
+			       : holds ? "yes"
+				       : "no",
+			       row->specified ? "specified" : "free",
+			       row->what);
+	}
+	printk("# iommu: %u claims tried, %u against the manual "
+	       "(`quirks` on the command line lists them)\n",
+	       n - unasked, against);
+}
+
+const char *quirks_boot(bool each)
+{
+	bool broken;
+
+	unknown = quirks_measure(iommu_machine(), &found, &broken);
+	if (broken)
+		return unknown;
+	if (unknown)
+		printk("# iommu: not probed: %s\n", unknown);
+	else
+		print(each);
+	return NULL;
+}

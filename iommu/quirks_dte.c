@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * quirks_dte.c - how entries of the device table are read
+ *
+ * 48882, section 2.2.2.1.  What passes untranslated shows page PLACE.
+ */
+#include "iommu/quirks_trial.h"
+
+/* The first chip's entry from now on. */
+static void set_dte(struct trial *t, struct dte dte)
+{
+	trial_poke_dte(t, 0, dte);
+	trial_forget(t);
+}
+
+/* What comes of an entry whose first word is this. */
+static enum trial_page look_with(struct trial *t, uint64_t word)
+{
+	struct dte dte = t->base[0];
+
+	dte.w[0] = word;
+	set_dte(t, dte);
+	return trial_look(t);
+}
+
+static bool v0_passes(struct trial *t)
+{
+	return look_with(t, t->base[0].w[0] & ~DTE0_V) == PLACE;
+}
+
+static bool tv0_blocks(struct trial *t)
+{
+	return look_with(t, DTE0_V) == NOWHERE &&
+	       look_with(t, t->base[0].w[0] & ~DTE0_TV) == NOWHERE;
+}
+
+static bool mode0_passes(struct trial *t)
+{
+	return look_with(t, DTE0_V | DTE0_TV | DTE0_IR | DTE0_IW) == PLACE;
+}
+
+static bool mode0_rights_count(struct trial *t)
+{
+	return look_with(t, DTE0_V | DTE0_TV) == NOWHERE;
+}
+
+static bool mode7_blocks(struct trial *t)
+{
+	return look_with(t, t->base[0].w[0] | DTE0_MODE) == NOWHERE;
+}
+
+static bool reserved_blocks(struct trial *t)
+{
+	return look_with(t, t->base[0].w[0] | BIT(2)) == NOWHERE;
+}
+
+static bool dte_rights_count(struct trial *t)
+{
+	struct dte dte = t->base[0];
+
+	dte.w[0] &= ~DTE0_IW;
+	set_dte(t, dte);
+	return trial_write(t, 0, trial_bus(PLACE)) == NOWHERE;
+}
+
+/* Two levels are 1 GiB; the directory of the lowest is their root. */
+static bool range_checked(struct trial *t)
+{
+	pa_t root = pt_pa(pte_read(trial_slot(t->near, 0, 2)));
+
+	set_dte(t, dte_translate(root, 2, t->near->id));
+	return trial_look(t) == A &&
+	       trial_read(t, 0, pt_span(2) + trial_bus(PLACE)) >= ZEROS;
+}
+
+/* The other tree by the same id, and only translations are forgotten. */
+static bool dte_cached(struct trial *t)
+{
+	struct domain *d = t->near;
+
+	trial_look(t);
+	trial_poke_dte(
+		t, 0,
+		dte_translate(pt_root_pa(&t->far->pt), d->pt.levels, d->id));
+	trial_command(t,
+		      command_invalidate_iommu_pages(d->id, RANGE_ALL, true));
+	return trial_look(t) == A;
+}
+
+const struct quirk quirks_dte[] = {
+	{ QUIRK(v0_passes, true, "V = 0 passes untranslated") },
+	{ QUIRK(tv0_blocks, true, "V = 1 with TV = 0 blocks") },
+	{ QUIRK(mode0_passes, true,
+		"mode 0 with IR and IW passes untranslated") },
+	{ QUIRK(mode0_rights_count, true, "mode 0 without IR and IW blocks") },
+	{ QUIRK(mode7_blocks, true, "mode 7 blocks") },
+	{ QUIRK(reserved_blocks, true, "a reserved bit blocks") },
+	{ QUIRK(dte_rights_count, true,
+		"an entry without IW stops a write that the leaf grants") },
+	{ QUIRK(range_checked, true,
+		"an address beyond the tree's levels is refused") },
+	{ QUIRK(dte_cached, false,
+		"a changed entry is not seen until INVALIDATE_DEVTAB_ENTRY") },
+	{ 0 },
+};

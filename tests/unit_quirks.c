@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * unit_quirks.c - tests quirks.h: the boot-time probe of the IOMMU
+ *
+ * What it finds is whatever this QEMU does; here is what it must not do.
+ */
+#include "iommu/quirks_trial.h"
+#include "kernel/probe.h"
+#include "kernel/string.h"
+#include "tests/engines.h"
+#include "tests/test.h"
+
+static bool is_chip(uint16_t devid)
+{
+	for (unsigned i = 0; lsi_at(i); i++)
+		if (lsi_at(i)->engine.devid == devid)
+			return true;
+	return false;
+}
+
+/* Entries that are not the deny entry; of the chips, too, if so said. */
+static unsigned not_denied(struct iommu *iommu, bool chips)
+{
+	struct dte deny = iommu_deny(iommu), dte;
+	unsigned n = 0;
+
+	for (unsigned id = 0; id < DEVIDS; id++) {
+		dte = iommu_get_dte(iommu, (uint16_t)id);
+		n += (chips || !is_chip((uint16_t)id)) &&
+		     memcmp(&dte, &deny, sizeof(dte)) != 0;
+	}
+	return n;
+}
+
+static void need_probe(void)
+{
+	if (quirks_unknown())
+		SKIP(quirks_unknown());
+}
+
+static void measure(struct iommu_quirks *q)
+{
+	bool broken;
+
+	EXPECT_STR_NULL(quirks_measure(iommu_machine(), q, &broken));
+	EXPECT(!broken);
+}
+
+TEST(quirks, second_answer_is_the_first,
+     "asked again, the IOMMU answers every question as it did at boot")
+{
+	struct iommu_quirks again;
+	const struct quirk *row;
+
+	need_probe();
+	measure(&again);
+	for (unsigned i = 0; (row = quirk_at(i)); i++)
+		if (quirk_holds(&again, row) !=
+		    quirk_holds(iommu_quirks(), row))
+			test_fail(__FILE__, __LINE__, "%s: now %d", row->name,
+				  quirk_holds(&again, row));
+}
+
+struct watch {
+	unsigned transfers, passing;
+};
+
+static void watch_transfer(uint64_t a, uint64_t b, void *arg)
+{
+	struct watch *w = arg;
+
+	w->transfers++;
+	w->passing += not_denied(iommu_machine(), false);
+}
+
+TEST(quirks, others_are_denied_meanwhile,
+     "while the LSIs' entries are spoiled, every other entry denies")
+{
+	struct watch w = { 0 };
+	struct iommu_quirks q;
+
+	need_probe();
+	if (!probe_on)
+		SKIP("the probes are off in this build");
+	EXPECT_EQ(probe_hook("lsi_start", watch_transfer, &w), 1);
+	measure(&q);
+	probe_hook("lsi_start", NULL, NULL);
+	EXPECT(w.transfers > 50);
+	EXPECT_EQ(w.passing, 0);
+}
+
+/* Does the chip see anything at iova, in a domain that maps nothing there? */
+static bool remembered(struct lsi *chip, iova_t iova)
+{
+	uint64_t word = 0;
+
+	EXPECT_EQ(dma_read(&chip->engine, iova, &word, sizeof(word)), 0);
+	return word;
+}
+
+static void expect_nothing_cached(struct domain *d, struct lsi *chip)
+{
+	const struct dma_own *own = &chip->engine.own;
+	uint64_t inside = trial_bus(A) & (pt_span(1) - 1);
+
+	REQUIRE(!domain_map(d, own->bus, own->pa, own->len, PROT_R | PROT_W));
+	/* This forgets the entry, and no translation. */
+	REQUIRE(!domain_attach(d, chip->engine.devid, 0));
+	for (enum trial_page i = 0; i < TRIAL_PAGES; i++) {
+		EXPECT(!remembered(chip, trial_bus(i)));
+		EXPECT(!remembered(chip, pt_span(2) + trial_bus(i)));
+		EXPECT(!remembered(chip, WINDOW + i * PAGE_SIZE));
+		EXPECT(!remembered(chip, WINDOW + inside + i * PAGE_SIZE));
+	}
+	EXPECT(!remembered(chip, WINDOW + pt_span(1)));
+	EXPECT(!remembered(chip, WINDOW + pt_span(1) + inside));
+	EXPECT_EQ(domain_detach(d, chip->engine.devid), 0);
+	EXPECT_EQ(domain_unmap(d, own->bus, own->bus + own->len), 0);
+}
+
+TEST(quirks, nothing_is_left,
+     "afterwards everybody is denied, and no translation is remembered")
+{
+	struct iommu *iommu = iommu_machine();
+	struct iommu_quirks q;
+	struct domain *d;
+
+	NEED_QUIRK(refused_read_is_zero); /* or it looks like a memory */
+	EXPECT_EQ(not_denied(iommu, true), 0);
+	measure(&q);
+	EXPECT_EQ(not_denied(iommu, true), 0);
+	d = domain_create(iommu);
+	REQUIRE(d);
+	for (unsigned i = 0; lsi_at(i); i++)
+		expect_nothing_cached(d, lsi_at(i));
+	EXPECT_EQ(domain_destroy(d), 0);
+}
+
+TEST(quirks, absence_is_said,
+     "without an IOMMU or an LSI nothing is claimed, and a sentence says why")
+{
+	static const struct iommu_quirks none;
+	const char *why = quirks_unknown();
+	struct iommu_quirks q;
+	bool broken;
+
+	memset(&q, 1, sizeof(q));
+	if (!why) {
+		why = quirks_measure(NULL, &q, &broken);
+		EXPECT(!broken);
+	} else {
+		q = *iommu_quirks();
+	}
+	REQUIRE(why);
+	EXPECT(memcmp(&q, &none, sizeof(q)) == 0);
+	EXPECT(glob_match(iommu_machine() && !lsi_at(0) ? "*no lsi0*"
+							: "*no IOMMU*",
+			  why));
+}
+
+TEST(quirks, rows_pair_with_answers,
+     "each row has a name, a sentence and an answer of its own")
+{
+	bool taken[sizeof(struct iommu_quirks)] = { 0 };
+	const struct quirk *row;
+	unsigned n = 0;
+
+	for (; (row = quirk_at(n)); n++) {
+		REQUIRE(row->offset < sizeof(taken));
+		EXPECT(!taken[row->offset]);
+		taken[row->offset] = true;
+		EXPECT(quirk_named(row->name) == row);
+		EXPECT(row->what[0] && row->holds);
+		EXPECT(!row->must || quirks_unknown() ||
+		       quirk_holds(iommu_quirks(), row));
+	}
+	EXPECT_EQ(n, sizeof(struct iommu_quirks));
+	EXPECT(!quirk_named("nobody"));
+}
