@@ -144,15 +144,18 @@ static void requests_lost(void *arg)
 static void worker(void *arg)
 {
 	struct iommu *iommu = arg;
-	unsigned seen = 0;
+	unsigned seen = 0, n = 0;
 
 	for (;;) {
-		wait_event(&iommu->wake, atomic_load(&iommu->kicks) != seen);
+		/* By turns, until both had nothing: neither starves the other. */
+		if (!n)
+			wait_event(&iommu->wake,
+				   atomic_load(&iommu->kicks) != seen);
 		seen = atomic_load(&iommu->kicks);
 		if (atomic_load(&iommu->stopping))
 			return;
-		log_drain(&iommu->events);
-		log_drain(&iommu->requests);
+		n = log_drain(&iommu->events);
+		n += log_drain(&iommu->requests);
 		atomic_store(&iommu->drained, seen);
 		wake_all(&iommu->wake);
 	}

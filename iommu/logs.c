@@ -6,11 +6,13 @@
  *        v                      v
  *   [....eeeeeeeeeeeeeeeeeeeeeee0.......]
  *
- *   clear the interrupt bit -> for each entry: wait until it is visible, copy,
- *   zero, advance head, handle the copy -> look at tail again
+ *   clear the interrupt bit -> read tail -> for each entry: wait until it is
+ *   visible, copy, zero, advance head, handle the copy
  *
  * The order is what loses nothing: an entry that comes after the bit was
- * cleared raises a new interrupt, one that comes before is met on the way.
+ * cleared raises a new interrupt, one that comes before is met on the way.  One
+ * pass ends at the tail it began with, whatever comes meanwhile: a device that
+ * floods one log must not keep us from the other.
  * The slot is given back before the entry is handled, so that a slow handler
  * does not fill the log.
  *
@@ -113,7 +115,10 @@ static void take_one(struct iommu_log *log, unsigned head)
 	log->handler(&copy, log->arg);
 }
 
-/* Off, forget, on.  Context: who drains. */
+/*
+ * Off, forget, on.  A bit that cannot be forgotten leaves the log off: to switch
+ * it on is forbidden then, and would do nothing.  Context: who drains.
+ */
 static void restart(struct iommu_log *log)
 {
 	const struct log_kind *k = log->kind;
@@ -123,13 +128,15 @@ static void restart(struct iommu_log *log)
 	while (reg_read(p, REG_STATUS) & k->run && clock_ns() < end)
 		cpu_pause();
 	control = reg_read(p, REG_CONTROL);
-	reg_write(p, REG_CONTROL,
-		  control & ~(k->log_enable | k->interrupt_enable));
+	reg_write(p, REG_CONTROL, control & ~k->log_enable);
 	reg_write(p, REG_STATUS, k->overflow);
-	reg_write(p, REG_CONTROL,
-		  (control & ~k->log_enable) | k->interrupt_enable);
-	reg_write(p, REG_CONTROL,
-		  control | k->log_enable | k->interrupt_enable);
+	if (reg_read(p, REG_STATUS) & k->overflow) {
+		log->dead = true;
+		printk("# iommu %s: the %s overflowed and does not restart\n",
+		       p->name, k->name);
+		return;
+	}
+	reg_write(p, REG_CONTROL, control | k->log_enable);
 	log->restarts++;
 	if (log->restarted)
 		log->restarted(log->arg);
@@ -145,18 +152,16 @@ static unsigned pointer(const struct iommu_log *log, unsigned reg)
 unsigned log_drain(struct iommu_log *log)
 {
 	const struct log_kind *k = log->kind;
+	bool overflow = reg_read(log->port, REG_STATUS) & k->overflow;
 	unsigned n = 0, head, tail;
-	bool overflow;
 
-	do {
-		overflow = reg_read(log->port, REG_STATUS) & k->overflow;
-		reg_write(log->port, REG_STATUS, k->interrupt);
-		head = pointer(log, k->head);
-		tail = pointer(log, k->tail);
-		for (; head != tail; head = (head + SLOT) % log->size, n++)
-			take_one(log, head);
-		if (overflow)
-			restart(log);
-	} while (pointer(log, k->tail) != head || overflow);
-	return n;
+	reg_write(log->port, REG_STATUS, k->interrupt);
+	head = pointer(log, k->head);
+	tail = pointer(log, k->tail);
+	for (; head != tail; head = (head + SLOT) % log->size, n++)
+		take_one(log, head);
+	if (!overflow || log->dead)
+		return n;
+	restart(log);
+	return n + 1;
 }

@@ -43,6 +43,7 @@ struct iommu_log {
 	uint64_t entries;              /* (D) statistics, as the next       */
 	uint64_t restarts;             /* (D) after overflows               */
 	uint64_t lost;                 /* (D) counted by tail, never seen   */
+	bool dead;                     /* (D) it cannot be restarted        */
 };
 
 /* Memory for 2^bits entries, and the registers.  -ENOMEM, nothing changed. */
@@ -54,7 +55,8 @@ must_check int log_start(struct iommu_log *log, const struct log_kind *kind,
 void log_stop(struct iommu_log *log);
 
 /*
- * Hand every entry to the handler, and restart the log if it overflowed.
- * Returns how many there were.  Context: a thread; one at a time.
+ * One pass: hand every entry that is there to the handler, and restart the log
+ * if it overflowed.  Returns 0 if there was nothing to do; else more may have
+ * come meanwhile.  Context: a thread; one at a time.
  */
 unsigned log_drain(struct iommu_log *log);
