@@ -250,7 +250,7 @@ static int trees_drop(struct trial *t)
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(trees) && !error; i++)
 		if (trees[i])
-			error = domain_destroy(trees[i]);
+			domain_destroy(trees[i]);
 	return error;
 }
 

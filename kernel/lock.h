@@ -21,6 +21,7 @@
 
 enum lock_rank {
 	RANK_TEST = 1, /* tests' own, outermost                           */
+	RANK_GRACE,    /* waiting for an SRCU's readers (sleeping)        */
 	RANK_MM_LIST,  /* mm_list_lock   all address spaces (sleeping)    */
 	RANK_MM,       /* mm->lock       regions (sleeping)               */
 	RANK_RMAP,     /* family, object who maps which page (sleeping)   */
@@ -29,6 +30,7 @@ enum lock_rank {
 	RANK_PT,       /* mm->pt_lock    entries                          */
 	RANK_DOMAIN,   /* domain->lock   one I/O page table               */
 	RANK_PPR,      /* page requests that wait                         */
+	RANK_NOTIFIER, /* who listens to an mm, what is open              */
 	RANK_POOL,     /* pool->lock     one kind of objects              */
 	RANK_KMAP,     /* kmap_lock      kernel tables, stack slots       */
 	RANK_PMM,      /* the free lists                                  */

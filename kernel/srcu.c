@@ -23,6 +23,9 @@ void srcu_init(struct srcu *s, enum lock_rank rank, const char *name)
 	atomic_init(&s->waiting, 0);
 	rw_init(&s->sync, rank, name);
 	waitq_init(&s->drained);
+	atomic_init(&s->later, NULL);
+	waitq_init(&s->called);
+	waitq_init(&s->passed);
 }
 
 /*
@@ -57,4 +60,71 @@ void synchronize_srcu(struct srcu *s)
 	atomic_store(&s->side, !side);
 	drain(s, side);
 	rw_write_unlock(&s->sync);
+}
+
+void call_srcu(struct srcu *s, struct srcu_head *head, srcu_fn *fn)
+{
+	head->fn = fn;
+	head->next = atomic_load(&s->later);
+	while (!atomic_compare_exchange_weak(&s->later, &head->next, head))
+		;
+	wake_all(&s->called);
+}
+
+/* All that was called, the oldest first. */
+static struct srcu_head *take_called(struct srcu *s)
+{
+	struct srcu_head *newest = atomic_exchange(&s->later, NULL);
+	struct srcu_head *oldest = NULL;
+
+	while (newest) {
+		struct srcu_head *next = newest->next;
+
+		newest->next = oldest;
+		oldest = newest;
+		newest = next;
+	}
+	return oldest;
+}
+
+void srcu_serve(struct srcu *s)
+{
+	struct srcu_head *head, *next;
+
+	wait_event(&s->called, atomic_load(&s->later));
+	head = take_called(s);
+	synchronize_srcu(s);
+	for (; head; head = next) {
+		next = head->next; /* head may be freed */
+		head->fn(head);
+	}
+}
+
+void srcu_worker(void *srcu)
+{
+	for (;;)
+		srcu_serve(srcu);
+}
+
+struct barrier {
+	struct srcu_head head;
+	struct srcu *srcu;
+	_Atomic bool passed;
+};
+
+static void barrier_pass(struct srcu_head *head)
+{
+	struct barrier *b = container_of(head, struct barrier, head);
+	struct srcu *s = b->srcu;
+
+	atomic_store(&b->passed, true); /* and with that it may be gone */
+	wake_all(&s->passed);
+}
+
+void srcu_barrier(struct srcu *s)
+{
+	struct barrier b = { .srcu = s };
+
+	call_srcu(s, &b.head, barrier_pass);
+	wait_event(&s->passed, atomic_load(&b.passed));
 }

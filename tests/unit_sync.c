@@ -336,3 +336,60 @@ TEST(srcu, nobody_reads_what_was_freed,
 	EXPECT_EQ(atomic_load(&rcu.seen_dead), 0);
 	EXPECT(atomic_load(&rcu.reads) > GENERATIONS / 4);
 }
+
+/* ---- call_srcu ---------------------------------------------------------- */
+
+struct called {
+	struct srcu_head head;
+	unsigned number;
+};
+
+static unsigned calls[4], n_calls;
+
+static void note_call(struct srcu_head *head)
+{
+	struct called *c = container_of(head, struct called, head);
+
+	if (n_calls < ARRAY_SIZE(calls))
+		calls[n_calls] = c->number;
+	n_calls++;
+}
+
+static void serve_twice(void *arg)
+{
+	srcu_serve(&srcu);
+	srcu_serve(&srcu);
+}
+
+TEST(srcu, called_when_the_readers_left,
+     "what a reader hands over runs after it left, in the order of the calls")
+{
+	struct called c[3] = { { .number = 1 },
+			       { .number = 2 },
+			       { .number = 3 } };
+	struct thread *t;
+	unsigned side;
+
+	stage_reset();
+	n_calls = 0;
+	side = srcu_read_lock(&srcu);
+	for (unsigned i = 0; i < 3; i++)
+		call_srcu(&srcu, &c[i].head, note_call);
+	t = thread_create("worker", serve_twice, NULL);
+	REQUIRE(t);
+	while (!atomic_load(&srcu.waiting))
+		yield();
+	for (unsigned i = 0; i < 100; i++)
+		yield(); /* time enough for one who does not wait */
+	EXPECT_EQ(READ_ONCE(n_calls), 0);
+
+	srcu_read_unlock(&srcu, side);
+	while (READ_ONCE(n_calls) < 3) /* or the barrier joins this round */
+		yield();
+	srcu_barrier(&srcu);
+
+	EXPECT_EQ(n_calls, 3);
+	for (unsigned i = 0; i < 3; i++)
+		EXPECT_EQ(calls[i], i + 1);
+	thread_join(t);
+}
