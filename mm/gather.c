@@ -22,11 +22,18 @@ uint64_t tlb_flush_count(void)
 	return atomic_load_explicit(&flushes, memory_order_relaxed);
 }
 
-void tlb_flush_cpus(struct mm *mm, uint64_t cpus, va_t start, va_t end)
+void tlb_flush_slow(struct mm *mm, uint64_t who, va_t start, va_t end,
+		    bool site)
 {
-	PROBE(tlb_flush, mm, start);
-	atomic_fetch_add_explicit(&flushes, 1, memory_order_relaxed);
-	tlb_shootdown(cpus, start, end);
+	uint64_t cpus = who & ~MM_NOTIFIED;
+
+	if (cpus) {
+		PROBE(tlb_flush, mm, start);
+		atomic_fetch_add_explicit(&flushes, 1, memory_order_relaxed);
+		tlb_shootdown(cpus, start, end);
+	}
+	if (who & MM_NOTIFIED) //: flush-tells-everybody
+		mmu_notifier_invalidate_range(mm, start, end, site);
 }
 
 void gather_init(struct gather *gather, struct mm *mm)
@@ -77,7 +84,7 @@ static void pages_free(struct gather *gather)
 
 void gather_full(struct gather *gather, va_t va)
 {
-	tlb_flush_range(gather->mm, gather->start, va);
+	tlb_flush_range_notify(gather->mm, gather->start, va);
 	pages_free(gather);
 	gather->start = va;
 }
@@ -87,7 +94,7 @@ void gather_flush(struct gather *gather)
 	if (gather->end == 0)
 		return;
 	if (gather->start < gather->end)
-		tlb_flush_range(gather->mm, gather->start, gather->end);
+		tlb_flush_range_notify(gather->mm, gather->start, gather->end);
 	pages_free(gather);
 	tables_free(gather);
 	gather_init(gather, gather->mm);

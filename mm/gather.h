@@ -19,7 +19,7 @@
 
 #include <stdatomic.h>
 #include "kernel/panic.h"
-#include "mm/mm.h"
+#include "mm/mmu_notifier.h"
 
 #define GATHER_PAGES 64
 
@@ -31,19 +31,13 @@ struct gather {
 	struct page *tables; /* unhooked table pages, linked by mapping  */
 };
 
-/* The longer half of tlb_flush_range(). */
-void tlb_flush_cpus(struct mm *mm, uint64_t cpus, va_t start, va_t end);
+/* The longer half: who is mm->cpus, site as below. */
+void tlb_flush_slow(struct mm *mm, uint64_t who, va_t start, va_t end,
+		    bool site);
 
-/*
- * Make every CPU that has mm loaded forget its translations of [start, end).
- * When it returns, accesses that start later use the entries as they are now.
- * Linux: flush_tlb_mm_range(), with arch_invalidate_secondary_tlbs() inside.
- *
- * Context: mm->pt_lock held, interrupts on; spins until all have answered.
- */
-static inline void tlb_flush_range(struct mm *mm, va_t start, va_t end)
+static inline void tlb_flush_at(struct mm *mm, va_t start, va_t end, bool site)
 {
-	uint64_t cpus;
+	uint64_t who;
 
 	assert(spin_held(&mm->pt_lock));
 	/*
@@ -52,9 +46,42 @@ static inline void tlb_flush_range(struct mm *mm, va_t start, va_t end)
 	 * need the full barrier: without it each could miss the other.
 	 */
 	atomic_thread_fence(memory_order_seq_cst);
-	cpus = atomic_load_explicit(&mm->cpus, memory_order_relaxed);
-	if (cpus)
-		tlb_flush_cpus(mm, cpus, start, end);
+	who = atomic_load_explicit(&mm->cpus, memory_order_relaxed);
+	if (who)
+		tlb_flush_slow(mm, who, start, end, site);
+}
+
+/*
+ * Make every CPU that has mm loaded, and then every other MMU that listens,
+ * forget its translations of [start, end).  When it returns, accesses that
+ * start later use the entries as they are now.
+ * Linux: flush_tlb_mm_range(), with arch_invalidate_secondary_tlbs() inside.
+ *
+ * Context: mm->pt_lock held, interrupts on; spins until all have answered.
+ */
+static inline void tlb_flush_range(struct mm *mm, va_t start, va_t end)
+{
+	tlb_flush_at(mm, start, end, false);
+}
+
+/* The same, at one of the sites where the series of 2014 called
+ * invalidate_range(): those who listen as then hear it only here. */
+static inline void tlb_flush_range_notify(struct mm *mm, va_t start, va_t end)
+{
+	tlb_flush_at(mm, start, end, true);
+}
+
+/*
+ * Entries of [start, end) allow more than before.  A CPU walks again before it
+ * faults (SDM vol. 3, 4.10.4.3); an IOMMU keeps refusing by what it has cached
+ * until it is told.  Context as above.
+ */
+static inline void tlb_upgrade_range(struct mm *mm, va_t start, va_t end)
+{
+	assert(spin_held(&mm->pt_lock));
+	atomic_thread_fence(memory_order_seq_cst); /* as above */
+	if (unlikely(mm_has_notifiers(mm)))
+		mmu_notifier_invalidate_range(mm, start, end, false);
 }
 
 /* Begin with nothing gathered. */

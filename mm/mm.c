@@ -15,6 +15,7 @@
 #include "mm/fault.h"
 #include "mm/kmap.h"
 #include "mm/mm_priv.h"
+#include "mm/mmu_notifier.h"
 
 static struct rwsem mm_list_lock;
 static LIST_HEAD(, mm) mm_list = LIST_HEAD_INITIALIZER(mm_list);
@@ -49,6 +50,7 @@ void mm_init(void)
 	region_init();
 	anon_vma_init();
 	object_init();
+	mmu_notifier_init();
 	thread_set_mm_switch(mm_load);
 	fault_init();
 }
@@ -69,6 +71,7 @@ struct mm *mm_create(void)
 	spin_init(&mm->pt_lock, RANK_PT, "pt");
 	itree_init(&mm->regions);
 	atomic_init(&mm->users, 1);
+	atomic_init(&mm->refs, 1);
 	mm->id = 1 + atomic_fetch_add(&next_id, 1);
 	rw_write_lock(&mm_list_lock);
 	LIST_INSERT_HEAD(&mm_list, mm, link);
@@ -108,17 +111,34 @@ struct mm *mm_find(unsigned id)
 	return mm;
 }
 
+void mm_grab(struct mm *mm)
+{
+	uint32_t old = atomic_fetch_add(&mm->refs, 1);
+
+	assert(old > 0);
+}
+
+void mm_drop(struct mm *mm)
+{
+	if (atomic_fetch_sub(&mm->refs, 1) > 1)
+		return;
+	mmu_notifier_subscriptions_destroy(mm);
+	pool_free(&mm_pool, mm);
+}
+
 static void table_put(struct page *table, void *arg)
 {
 	page_put(table);
 }
 
-/* Entries, then regions, then tables: the order that rmap walks rely on. */
+/* Listeners, for whom nothing may be freed before they let go; then entries,
+ * then regions, then tables: the order that rmap walks rely on. */
 static void mm_teardown(struct mm *mm)
 {
 	struct region *r;
 
-	assert(atomic_load(&mm->cpus) == 0);
+	assert((atomic_load(&mm->cpus) & ~MM_NOTIFIED) == 0);
+	mmu_notifier_release(mm);
 	rw_write_lock(&mm->lock);
 	for_each_region (r, mm, USER_START, USER_END)
 		zap_range(mm, r->start, r->end);
@@ -137,7 +157,7 @@ void mm_put(struct mm *mm)
 	LIST_REMOVE(mm, link);
 	rw_write_unlock(&mm_list_lock);
 	mm_teardown(mm);
-	pool_free(&mm_pool, mm);
+	mm_drop(mm);
 }
 
 void mm_bind(struct mm *mm)

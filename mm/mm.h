@@ -20,6 +20,7 @@
 
 struct anon_vma;
 struct anon_vma_chain;
+struct mmu_notifier_subscriptions;
 struct object;
 struct page;
 
@@ -45,12 +46,19 @@ struct mm {
 	struct pt pt;            /* (P) the CPU's page table               */
 	struct itree regions;    /* (M) keyed by first and last byte       */
 	struct region *last;     /* (A) where the last lookup ended; a hint */
-	_Atomic uint64_t cpus;   /* (A) CPUs that have this table loaded   */
+	_Atomic uint64_t cpus;   /* (A) CPUs that have this table loaded,
+				  *     and MM_NOTIFIED                    */
 	_Atomic uint32_t users;  /* (A) 0: the address space is torn down  */
+	_Atomic uint32_t refs;   /* (A) all users together, and listeners  */
 	unsigned id;             /* (I) for traces                         */
 	uint64_t mapped;         /* (P) entries that count in page_maps()  */
 	LIST_ENTRY(mm) link;     /* mm_list_lock: all that exist           */
+	struct mmu_notifier_subscriptions *subscriptions; /* (M) set once  */
 };
+
+/* In mm->cpus: somebody has listened to this mm (mm/mmu_notifier.h).  Where a
+ * flush looks for CPUs it finds this too, and otherwise pays nothing for it. */
+#define MM_NOTIFIED BIT(63)
 
 struct region {
 	struct itree_node node;    /* (M) in mm->regions                    */
@@ -91,6 +99,13 @@ void mm_put(struct mm *mm);
 struct mm *mm_find(unsigned id);
 
 /*
+ * The users keep what is mapped, references keep the structure: one more, one
+ * less.  Linux: mmgrab(), mmdrop().  Any context that may take RANK_POOL.
+ */
+void mm_grab(struct mm *mm);
+void mm_drop(struct mm *mm);
+
+/*
  * From now on the calling thread's user accesses go to mm; NULL: to none.
  * The thread holds no user of its own: the caller's must outlive the binding.
  */
@@ -101,6 +116,16 @@ void mm_bind(struct mm *mm);
  * Context: fn may not sleep.
  */
 void mm_for_each(void (*fn)(struct mm *mm, void *arg), void *arg);
+
+/*
+ * May somebody listen?  Once true it stays so.  Who has mm->lock, the lock of a
+ * family or object of the mm's pages, or pt_lock, knows as long as he has it.
+ */
+static inline bool mm_has_notifiers(struct mm *mm)
+{
+	return atomic_load_explicit(&mm->cpus, memory_order_acquire) &
+	       MM_NOTIFIED;
+}
 
 /* ---- layout (each takes mm->lock for writing; may sleep) ---------------- */
 
@@ -154,6 +179,14 @@ must_check int mm_fork(struct mm *parent, struct mm **child);
  * Returns -EINVAL.
  */
 must_check int mm_discard(struct mm *mm, va_t start, va_t end);
+
+/*
+ * Memory is out and mm is to die: take its private pages, waiting for nobody.
+ * Linux: __oom_reap_task_mm().  Returns -EAGAIN if a layout operation is under
+ * way or a listener would have to sleep; what it took before stays taken, and
+ * reads as zero.  Context: may not be inside a notifier's callback.
+ */
+must_check int mm_reap(struct mm *mm);
 
 /*
  * Make the access to va possible: what a page fault calls, of a CPU now and of
