@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * evict.c - users of the reverse map: try_to_unmap() and page_referenced()
+ * evict.c - take a page from everybody who maps it: try_to_unmap()
  *
  * At each mapping the order is the same: clear the entry, flush everybody who
  * may have cached it, set what takes its place, and only then let the page's
@@ -27,7 +27,7 @@ static void entry_evict(struct page *page, struct mm *mm, va_t va,
 
 	old = pte_xchg(slot, 0);
 	PROBE(pte_clear, mm, va);
-	tlb_flush_range(mm, va, va + PAGE_SIZE);
+	tlb_flush_range_notify(mm, va, va + PAGE_SIZE);
 	if (old & PTE_D)
 		page_set_dirty(page);
 	if (next)
@@ -47,10 +47,14 @@ static void entry_evict(struct page *page, struct mm *mm, va_t va,
 static bool unmap_visit(struct page *page, struct region *region, va_t va,
 			void *arg)
 {
+	struct mmu_notifier_range range;
 	struct mm *mm = region->mm;
 	int *ret = arg;
 	uint64_t *slot;
 
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, mm, va,
+				va + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
 	spin_lock(&mm->pt_lock);
 	slot = rmap_entry(page, region, va);
 	if (slot && ((region->flags & MAP_LOCKED) || page_pins(page)))
@@ -58,6 +62,7 @@ static bool unmap_visit(struct page *page, struct region *region, va_t va,
 	else if (slot)
 		entry_evict(page, mm, va, slot);
 	spin_unlock(&mm->pt_lock);
+	mmu_notifier_invalidate_range_only_end(&range);
 	return *ret == 0 && page_maps(page) > 0;
 }
 
@@ -70,32 +75,4 @@ int try_to_unmap(struct page *page)
 	if (ret == 0 && page_maps(page) > 0)
 		return err(EBUSY);
 	return ret;
-}
-
-static bool referenced_visit(struct page *page, struct region *region, va_t va,
-			     void *arg)
-{
-	struct mm *mm = region->mm;
-	unsigned *used = arg;
-	uint64_t *slot;
-
-	spin_lock(&mm->pt_lock);
-	slot = rmap_entry(page, region, va);
-	if (slot && (pte_read(slot) & PTE_A)) {
-		/* The CPU sets A and D behind our back: one locked AND. */
-		pte_and(slot, ~PTE_A);
-		PROBE(pte_young, mm, va);
-		tlb_flush_range(mm, va, va + PAGE_SIZE);
-		++*used;
-	}
-	spin_unlock(&mm->pt_lock);
-	return true;
-}
-
-unsigned page_referenced(struct page *page)
-{
-	unsigned used = 0;
-
-	rmap_walk(page, referenced_visit, &used);
-	return used;
 }

@@ -52,14 +52,21 @@ static uint64_t fault_bits(const struct fault *f)
 	return f->want == WANT_WRITE ? PTE_A | PTE_D : PTE_A;
 }
 
-/* The CPU that faulted has no stale translation left; others walk again when
- * theirs forbids what the new one grants.  So a gained right needs no
- * shootdown of CPUs (SDM vol. 3, 4.10.4.3).  What it needs of other MMUs will
- * be told here. */
+/* The CPU that faulted has no stale translation left, and others walk again:
+ * only other MMUs are told.  //: upgrade-tells-others */
 static void entry_upgrade(struct fault *f, uint64_t bits)
 {
 	pte_or(f->slot, bits);
 	PROBE(pte_upgrade, f->mm, f->va);
+	tlb_upgrade_range(f->mm, f->va, f->va + PAGE_SIZE);
+}
+
+/* The page at va is to be replaced.  Context: without pt_lock. */
+static void replace_start(struct fault *f, struct mmu_notifier_range *range)
+{
+	mmu_notifier_range_init(range, MMU_NOTIFY_CLEAR, f->mm, f->va,
+				f->va + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(range);
 }
 
 /* Put page, new and ours, where nothing or the zero page was. */
@@ -74,7 +81,9 @@ static void install_new(struct fault *f, struct page *page)
 		/* Clear, tell, set: nobody sees new while another sees old. */
 		pte_xchg(f->slot, 0);
 		PROBE(pte_clear, f->mm, f->va);
-		tlb_flush_range(f->mm, f->va, f->va + PAGE_SIZE);
+		tlb_flush_range_notify(f->mm, f->va, f->va + PAGE_SIZE);
+		if (unlikely(mm_has_notifiers(f->mm)))
+			mmu_notifier_change_pte(f->mm, f->va, e);
 	} else {
 		pt_count(&f->mm->pt, f->slot, 1);
 	}
@@ -87,19 +96,24 @@ static int fault_new(struct fault *f)
 {
 	struct mm *mm = f->mm;
 	struct page *page = page_alloc_zeroed();
+	struct mmu_notifier_range range = { .told = NULL };
+	bool lost;
 
 	if (!page)
 		return err(ENOMEM);
+	if (f->entry)
+		replace_start(f, &range);
 	spin_lock(&mm->pt_lock);
-	if (fault_lost(f)) {
-		spin_unlock(&mm->pt_lock);
-		page_put(page);
-		return -EAGAIN;
+	lost = fault_lost(f);
+	if (likely(!lost)) {
+		install_new(f, page);
+		mm->mapped++;
 	}
-	install_new(f, page);
-	mm->mapped++;
 	spin_unlock(&mm->pt_lock);
-	return 0;
+	mmu_notifier_invalidate_range_only_end(&range);
+	if (unlikely(lost))
+		page_put(page);
+	return lost ? -EAGAIN : 0;
 }
 
 static int fault_fresh(struct fault *f)
@@ -121,8 +135,10 @@ static int fault_zero(struct fault *f)
 /* Linux: wp_page_copy().  //: cow-copy */
 static int fault_copy(struct fault *f, struct page *old)
 {
+	struct mmu_notifier_range range;
 	struct mm *mm = f->mm;
 	struct page *page;
+	bool lost;
 
 	page_get(old); /* it must not change or go while we read it */
 	spin_unlock(&mm->pt_lock);
@@ -134,18 +150,19 @@ static int fault_copy(struct fault *f, struct page *old)
 	page_copy(page, old);
 	PROBE(cow_copied, mm, f->va);
 
+	replace_start(f, &range);
 	spin_lock(&mm->pt_lock);
-	if (fault_lost(f)) {
-		spin_unlock(&mm->pt_lock);
-		page_put(page);
-		page_put(old);
-		return -EAGAIN;
+	lost = fault_lost(f);
+	if (!lost) {
+		install_new(f, page);
+		page_map_drop(old);
 	}
-	install_new(f, page);
-	page_map_drop(old);
 	spin_unlock(&mm->pt_lock);
-	page_put(old);
-	return 0;
+	mmu_notifier_invalidate_range_only_end(&range);
+	if (lost)
+		page_put(page);
+	page_put(old); /* not before the end: B11 */
+	return lost ? -EAGAIN : 0;
 }
 
 /*

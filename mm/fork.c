@@ -27,6 +27,7 @@
 struct fork {
 	struct mm *parent, *child;
 	struct region *twin; /* the child's, of the region being copied      */
+	va_t start, end;     /* from the first to the last private region    */
 	bool flush;          /* an entry of the parent has lost W            */
 };
 
@@ -154,26 +155,57 @@ static int fork_region(struct fork *f, struct region *r)
 	return r->object ? 0 : share_region(f, r);
 }
 
+/* What the fork takes rights from: pages of objects keep theirs. */
+static void fork_extent(struct fork *f)
+{
+	struct region *r;
+
+	f->start = USER_END;
+	for_each_region (r, f->parent, USER_START, USER_END) {
+		if (r->object)
+			continue;
+		if (f->start == USER_END)
+			f->start = r->start;
+		f->end = r->end;
+	}
+}
+
+static int fork_regions(struct fork *f)
+{
+	struct region *r;
+	int ret = 0;
+
+	for_each_region (r, f->parent, USER_START, USER_END) {
+		ret = fork_region(f, r);
+		if (ret)
+			break;
+	}
+	if (f->flush) {
+		spin_lock(&f->parent->pt_lock);
+		tlb_flush_range(f->parent, f->start, f->end);
+		spin_unlock(&f->parent->pt_lock);
+	}
+	PROBE(fork_done, f->parent, f->child);
+	return ret;
+}
+
 int mm_fork(struct mm *parent, struct mm **child)
 {
 	struct fork f = { .parent = parent, .child = mm_create() };
-	struct region *r;
-	int ret = 0;
+	struct mmu_notifier_range range = { .told = NULL };
+	int ret;
 
 	if (!f.child)
 		return err(ENOMEM);
 	rw_write_lock(&parent->lock);
-	for_each_region (r, parent, USER_START, USER_END) {
-		ret = fork_region(&f, r);
-		if (ret)
-			break;
+	fork_extent(&f);
+	if (f.start < f.end) {
+		mmu_notifier_range_init(&range, MMU_NOTIFY_PROTECTION_PAGE,
+					parent, f.start, f.end);
+		mmu_notifier_invalidate_range_start(&range);
 	}
-	if (f.flush) {
-		spin_lock(&parent->pt_lock);
-		tlb_flush_range(parent, USER_START, USER_END);
-		spin_unlock(&parent->pt_lock);
-	}
-	PROBE(fork_done, parent, f.child);
+	ret = fork_regions(&f);
+	mmu_notifier_invalidate_range_end(&range);
 	rw_write_unlock(&parent->lock);
 	if (ret) {
 		mm_put(f.child);

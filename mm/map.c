@@ -14,13 +14,17 @@
 /* Context: mm->lock held to write. */
 static int unmap_locked(struct mm *mm, va_t start, va_t end)
 {
+	struct mmu_notifier_range range;
 	struct region *r;
 	int ret = region_cut(mm, start, end);
 
 	if (ret)
 		return ret;
 	PROBE(unmap, mm, start);
+	mmu_notifier_range_init(&range, MMU_NOTIFY_UNMAP, mm, start, end);
+	mmu_notifier_invalidate_range_start(&range);
 	zap_range(mm, start, end);
+	mmu_notifier_invalidate_range_end(&range);
 	while ((r = region_first(mm, start, end)))
 		region_remove(r);
 	return 0;
@@ -127,6 +131,7 @@ int mm_map(struct mm *mm, va_t va, uint64_t len, enum prot prot, unsigned flags,
 
 int mm_discard(struct mm *mm, va_t start, va_t end)
 {
+	struct mmu_notifier_range range;
 	struct gather gather;
 	struct region *r;
 
@@ -134,12 +139,45 @@ int mm_discard(struct mm *mm, va_t start, va_t end)
 		return err(EINVAL);
 	gather_init(&gather, mm);
 	rw_read_lock(&mm->lock);
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, mm, start, end);
+	mmu_notifier_invalidate_range_start(&range);
 	for_each_region (r, mm, start, end) {
 		va_t from = r->start > start ? r->start : start;
 		va_t to = r->end < end ? r->end : end;
 
 		zap_entries(&gather, from, to);
 	}
+	mmu_notifier_invalidate_range_end(&range);
 	rw_read_unlock(&mm->lock);
 	return 0;
+}
+
+static int reap_region(struct gather *gather, struct region *r)
+{
+	struct mmu_notifier_range range;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, r->mm, r->start,
+				r->end);
+	if (mmu_notifier_invalidate_range_start_nonblock(&range))
+		return err(EAGAIN);
+	zap_entries(gather, r->start, r->end);
+	mmu_notifier_invalidate_range_end(&range);
+	return 0;
+}
+
+int mm_reap(struct mm *mm)
+{
+	struct gather gather;
+	struct region *r;
+	int ret = 0;
+
+	gather_init(&gather, mm);
+	if (!rw_read_trylock(&mm->lock))
+		return err(EAGAIN);
+	/* Who refuses one region costs us no other. */
+	for_each_region (r, mm, USER_START, USER_END)
+		if (!r->object && reap_region(&gather, r))
+			ret = -EAGAIN;
+	rw_read_unlock(&mm->lock);
+	return ret;
 }

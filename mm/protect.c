@@ -67,13 +67,30 @@ static void protect_region(struct region *r, enum prot prot)
 		if (lost & LOST)
 			tlb_flush_range(mm, run.va,
 					run.va + run.count * PAGE_SIZE);
+		else
+			tlb_upgrade_range(mm, run.va,
+					  run.va + run.count * PAGE_SIZE);
 		spin_unlock(&mm->pt_lock);
 	}
 }
 
+static void protect_regions(struct mm *mm, va_t start, va_t end, enum prot prot)
+{
+	struct mmu_notifier_range range;
+	struct region *r;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_PROTECTION_VMA, mm, start,
+				end);
+	mmu_notifier_invalidate_range_start(&range);
+	for_each_region (r, mm, start, end) {
+		r->prot = prot;
+		protect_region(r, prot);
+	}
+	mmu_notifier_invalidate_range_end(&range);
+}
+
 int mm_protect(struct mm *mm, va_t start, va_t end, enum prot prot)
 {
-	struct region *r;
 	int ret = 0;
 
 	if (!range_valid(start, end))
@@ -84,10 +101,7 @@ int mm_protect(struct mm *mm, va_t start, va_t end, enum prot prot)
 	if (!ret)
 		ret = region_cut(mm, start, end);
 	if (!ret) {
-		for_each_region (r, mm, start, end) {
-			r->prot = prot;
-			protect_region(r, prot);
-		}
+		protect_regions(mm, start, end, prot);
 		region_join(mm, start, end);
 	}
 	rw_write_unlock(&mm->lock);

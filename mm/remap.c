@@ -77,6 +77,7 @@ static int move_region(struct region *r, va_t to, uint64_t new_len)
 {
 	struct mm *mm = r->mm;
 	struct move m = { mm, r->start, to, r->end - r->start };
+	struct mmu_notifier_range range;
 	struct region *twin = region_twin(r, mm, to, to + new_len);
 
 	if (!twin)
@@ -92,14 +93,31 @@ static int move_region(struct region *r, va_t to, uint64_t new_len)
 		region_free(twin);
 		return err(ENOMEM);
 	}
+	/* Only the old address loses something: nobody reaches the new one. */
+	mmu_notifier_range_init(&range, MMU_NOTIFY_UNMAP, mm, m.from,
+				m.from + m.len);
+	mmu_notifier_invalidate_range_start(&range);
 	rmap_lock_write(r);
 	rmap_insert(twin);
 	move_entries(&m);
 	rmap_unlock_write(r);
 	region_attach(twin);
 	zap_range(mm, m.from, m.from + m.len);
+	mmu_notifier_invalidate_range_end(&range);
 	region_remove(r);
 	return 0;
+}
+
+/* [start, end), whole regions: gone. */
+static void move_cut_off(struct mm *mm, va_t start, va_t end)
+{
+	struct mmu_notifier_range range;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_UNMAP, mm, start, end);
+	mmu_notifier_invalidate_range_start(&range);
+	zap_range(mm, start, end);
+	mmu_notifier_invalidate_range_end(&range);
+	region_remove(region_find(mm, start));
 }
 
 static bool object_has(const struct region *r, uint64_t len)
@@ -135,14 +153,10 @@ static int remap_locked(struct mm *mm, va_t old, uint64_t old_len, va_t to,
 	if (ret)
 		return ret;
 	if (new_len < old_len) {
-		struct region *tail;
-
 		ret = region_cut(mm, old + new_len, old + old_len);
 		if (ret)
 			return ret;
-		zap_range(mm, old + new_len, old + old_len);
-		tail = region_find(mm, old + new_len);
-		region_remove(tail);
+		move_cut_off(mm, old + new_len, old + old_len);
 	}
 	r = region_find(mm, old);
 	if (new_len > old_len || to)

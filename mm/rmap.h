@@ -73,10 +73,15 @@ static always_inline uint64_t *rmap_entry(struct page *page,
 must_check int try_to_unmap(struct page *page);
 
 /*
- * How many mappings of page were used since the last call; forgets the uses.
- * Linux: folio_referenced().  Context: as rmap_walk().
+ * How many mappings of page were used since the last call, by a CPU or by any
+ * other MMU; forgets the uses.  page_mark_idle() does it without flushes, so
+ * that uses through a cached translation are not seen; page_young() only asks.
+ * Linux: folio_referenced(), page_idle_clear_pte_refs(), ptep_test_young.
+ * Context: as rmap_walk().
  */
 unsigned page_referenced(struct page *page);
+unsigned page_mark_idle(struct page *page);
+bool page_young(struct page *page);
 
 /* ---- for those who make and change regions ----------------------------- */
 

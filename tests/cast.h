@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cast.h - the listeners of the notifier scenarios
+ *
+ *   recorder  writes down what it is told, in words, and when
+ */
+#pragma once
+
+#include "kernel/string.h"
+#include "mm/mmu_notifier.h"
+#include "tests/world.h"
+
+/* ---- recorder ----------------------------------------------------------- */
+
+#define SCRIPT 1000
+
+/*
+ * Everything it hears, in order, pages counted from VA:
+ *
+ *	"start clear 0-1; range 0-1; change 0; end 0-1; "
+ *
+ * with start's event (unmap, clear, vma, page), flush_young, clear_young,
+ * test_young and release.  It also keeps books: windows open now, calls that
+ * must not have come.
+ */
+struct recorder {
+	struct mmu_notifier mn;
+	struct spinlock lock; /* RANK_DEVICE: the text                      */
+	char text[SCRIPT];
+	size_t len;
+	int open; /* starts without end                       */
+	unsigned starts, ends, ranges, releases;
+	unsigned wrong; /* an end too many, anything after release  */
+	bool refuses;   /* -EAGAIN to who may not block             */
+	bool young;     /* what it answers                          */
+	bool freed;
+	/* Runs inside start, before it is written down; may sleep. */
+	void (*in_start)(struct recorder *r, const struct mmu_notifier_range *);
+	void (*in_release)(struct recorder *r);
+	void *arg;
+};
+
+/* Every callback / all but invalidate_range_end. */
+extern const struct mmu_notifier_ops recorder_ops, recorder_no_end_ops;
+
+void recorder_init(struct recorder *r, const struct mmu_notifier_ops *ops);
+
+/* recorder_init() with every callback, and register; fails the test if not. */
+void record(struct recorder *r, struct mm *mm);
+
+/* Leave, and expect that every window was closed. */
+void record_end(struct recorder *r);
+
+/* What was heard since the last call, for EXPECT_HEARD. */
+const char *heard(struct recorder *r);
+
+#define EXPECT_HEARD(r, want)                                               \
+	do {                                                                \
+		const char *got_ = heard(r);                                \
+		if (strcmp(got_, want))                                     \
+			test_fail(__FILE__, __LINE__,                       \
+				  "heard \"%s\", want \"%s\"", got_, want); \
+	} while (0)
