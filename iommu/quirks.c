@@ -87,8 +87,10 @@ const char *quirks_measure(struct iommu *iommu, struct iommu_quirks *out,
 	if (!lsi_at(0))
 		return "no lsi0 on this machine to probe the IOMMU with";
 	why = trial_open(&t, iommu);
-	if (why)
+	if (why) {
+		*broken = t.lost;
 		return why;
+	}
 	why = measure(&t, out);
 	left = trial_close(&t);
 	if (!why)

@@ -182,8 +182,7 @@ const struct quirk quirks_tables[] = {
 	{ QUIRK(marker_blocks, true,
 		"a leaf that holds NextLevel 1 and nothing else blocks") },
 	{ QUIRK(marker_signed, false,
-		"such a leaf sets Signaled Target Abort of the IOMMU's "
-		"function") },
+		"such a leaf's refusal shows as Signaled Target Abort") },
 	{ QUIRK(levels_checked, true,
 		"an entry that leads to a table of its own level blocks") },
 	{ QUIRK(levels_skipped, true, "an entry may lead two levels down") },

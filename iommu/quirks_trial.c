@@ -221,7 +221,8 @@ const char *trial_open(struct trial *t, struct iommu *iommu)
 	t->far = domain_create(iommu);
 	if (!t->near || !t->far || map_all(t)) {
 		trial_close(t);
-		return "no memory, or somebody uses the LSIs";
+		return t->lost ? "the IOMMU does not answer"
+			       : "no memory, or somebody uses the LSIs";
 	}
 	for (unsigned i = 0; i < t->n_chips; i++)
 		t->base[i] = iommu_get_dte(iommu, t->chips[i]->engine.devid);

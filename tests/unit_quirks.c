@@ -4,6 +4,7 @@
  *
  * What it finds is whatever this QEMU does; here is what it must not do.
  */
+#include "iommu/pt_amdv1.h"
 #include "iommu/quirks_trial.h"
 #include "kernel/probe.h"
 #include "kernel/string.h"
@@ -87,6 +88,65 @@ TEST(quirks, others_are_denied_meanwhile,
 	probe_hook("lsi_start", NULL, NULL);
 	EXPECT(w.transfers > 50);
 	EXPECT_EQ(w.passing, 0);
+}
+
+static uint64_t mix(uint64_t hash, uint64_t v)
+{
+	return (hash ^ v) * 0x100000001b3;
+}
+
+/* A number for all that a tree of the v1 dialect says. */
+static uint64_t tree_hash(uint64_t hash, pa_t root)
+{
+	const uint64_t *table = phys_to_virt(root);
+
+	for (unsigned i = 0; i < PT_ENTRIES; i++) {
+		uint64_t e = READ_ONCE(table[i]);
+
+		hash = mix(hash, e);
+		if (e & AMDV1_PR && e & AMDV1_NEXT_LEVEL)
+			hash = tree_hash(hash, pt_pa(e));
+	}
+	return hash;
+}
+
+struct starts {
+	unsigned rows, spoiled;
+	uint64_t first;
+};
+
+static void watch_start(uint64_t a, uint64_t b, void *arg)
+{
+	struct starts *s = arg;
+	uint64_t hash = 0;
+
+	for (unsigned i = 0; lsi_at(i); i++) {
+		struct dte dte =
+			iommu_get_dte(iommu_machine(), lsi_at(i)->engine.devid);
+
+		for (unsigned k = 0; k < ARRAY_SIZE(dte.w); k++)
+			hash = mix(hash, dte.w[k]);
+		hash = tree_hash(hash, dte.w[0] & DTE0_ROOT);
+	}
+	if (!s->rows++)
+		s->first = hash;
+	s->spoiled += hash != s->first;
+}
+
+TEST(quirks, rows_begin_alike,
+     "each row meets the entries and the tables that the first one met")
+{
+	struct starts s = { 0 };
+	struct iommu_quirks q;
+
+	need_probe();
+	if (!probe_on)
+		SKIP("the probes are off in this build");
+	EXPECT_EQ(probe_hook("quirk", watch_start, &s), 1);
+	measure(&q);
+	probe_hook("quirk", NULL, NULL);
+	EXPECT(s.rows > 40);
+	EXPECT_EQ(s.spoiled, 0);
 }
 
 /* Does the chip see anything at iova, in a domain that maps nothing there? */
