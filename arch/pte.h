@@ -12,17 +12,18 @@
 #include "arch/bits.h"
 #include "arch/types.h"
 
-#define PTE_P    BIT(0) /* present: without it the CPU reads nothing else  */
-#define PTE_W    BIT(1) /* writable (CR0.WP: for the kernel too)           */
-#define PTE_U    BIT(2) /* user half                                       */
-#define PTE_PWT  BIT(3)
-#define PTE_PCD  BIT(4) /* with PWT: uncached                              */
-#define PTE_A    BIT(5) /* accessed, set by the CPU                        */
-#define PTE_D    BIT(6) /* dirty, set by the CPU                           */
-#define PTE_PS   BIT(7) /* at level 1: a leaf of 2 MiB                     */
-#define PTE_G    BIT(8) /* global: survives a CR3 load                     */
-#define PTE_NX   BIT(63)
-#define PTE_ADDR GENMASK(51, 12)
+#define PTE_P          BIT(0) /* present: without it the CPU reads nothing else  */
+#define PTE_W          BIT(1) /* writable (CR0.WP: for the kernel too)           */
+#define PTE_U          BIT(2) /* user half                                       */
+#define PTE_PWT        BIT(3)
+#define PTE_PCD        BIT(4) /* with PWT: uncached                              */
+#define PTE_A          BIT(5) /* accessed, set by the CPU                        */
+#define PTE_D          BIT(6) /* dirty, set by the CPU                           */
+#define PTE_PS         BIT(7) /* at level 1: a leaf of 2 MiB                     */
+#define PTE_G          BIT(8) /* global: survives a CR3 load                     */
+#define PTE_NX         BIT(63)
+#define PTE_NEXT_LEVEL GENMASK(11, 9) /* ignored here; an IOMMU's           */
+#define PTE_ADDR       GENMASK(51, 12)
 
 static inline uint64_t pte_read(const uint64_t *slot)
 {

@@ -38,6 +38,11 @@ static void check_entry(struct census *c, struct mm *mm, va_t va, uint64_t e)
 		      va);
 		return;
 	}
+	if (!!(e & PTE_P) != !!(e & ENTRY_IR) ||
+	    ((e & PTE_P) && !!(e & PTE_W) != !!(e & ENTRY_IW)) ||
+	    (!(e & PTE_P) && (e & (ENTRY_IR | ENTRY_IW | PTE_NEXT_LEVEL))))
+		WRONG(c, "mm %u: entry %lx at %lx tells devices another story",
+		      mm->id, e, va);
 	if (page == zero_page) {
 		if (e & PTE_W)
 			WRONG(c, "mm %u: zero page writable at %lx", mm->id,

@@ -2,8 +2,8 @@
 /*
  * entry.h - what a leaf entry of a user table can say
  *
- *            63 NX     51        12 11..9   8        7  6 5 4 3 2 1 0
- *  mapped    x    .    frame        0       .        .  D A . . U W P=1
+ *        63 NX  62 61  51        12 11..9   8        7  6 5 4 3 2 1 0
+ *  mapped    x  IW IR  frame        0       .        .  D A . . U W P=1
  *  no access x    .    frame        0       NOACCESS .  D . . . . . P=0
  *  parked    .    .    frame        0       .        .  . . . . . PK P=0
  *  hole      0
@@ -12,8 +12,10 @@
  * holds only a reference, and the next fault maps the page again (what Linux
  * calls a migration entry; a swap entry will take the same place).
  *
- * Bits 9-11, 61 and 62 are 0 in everything that is not present: a device that
- * walks the same table must find neither a next level nor a right in it.
+ * An IOMMU can walk the same tree (iommu/sva.h): bits 61 and 62, which the CPU
+ * ignores, are its IR and IW, and bits 9-11 its NextLevel, 0 in a leaf.  IW is
+ * set with W and IR with P, in the same store, so that no device has a right
+ * that the CPU has not (B32); everything that is not present has neither.
  *
  * Private pages are writable only while PG_EXCLUSIVE: entry_make() is the one
  * place that decides, so that no path can forget it (invariant B40).
@@ -23,6 +25,10 @@
 #include "arch/pte.h"
 #include "mm/mm.h"
 #include "mm/page.h"
+
+#define ENTRY_IR BIT(61)            /* a device may read: as P             */
+#define ENTRY_IW BIT(62)            /* a device may write: as W            */
+#define ENTRY_W  (PTE_W | ENTRY_IW) /* written by whoever walks the tree   */
 
 #define ENTRY_PARKED   BIT(1) /* PTE_W of a present entry           */
 #define ENTRY_NOACCESS BIT(8) /* PTE_G, which no user entry uses    */
@@ -49,7 +55,7 @@ static inline uint64_t entry_rights(enum prot prot, bool writable)
 {
 	if (!prot)
 		return ENTRY_NOACCESS | PTE_NX;
-	return PTE_P | PTE_U | (writable ? PTE_W : 0) |
+	return PTE_P | PTE_U | ENTRY_IR | (writable ? ENTRY_W : 0) |
 	       (prot & PROT_X ? 0 : PTE_NX);
 }
 

@@ -196,7 +196,7 @@ static int fault_mapped(struct fault *f)
 	if (page_kind(page) == PAGE_ANON && !page_make_exclusive(page))
 		return fault_copy(f, page);
 	if (f->want == WANT_WRITE)
-		entry_upgrade(f, PTE_W | fault_bits(f));
+		entry_upgrade(f, ENTRY_W | fault_bits(f));
 	spin_unlock(&f->mm->pt_lock);
 	return 0;
 }

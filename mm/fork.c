@@ -77,7 +77,7 @@ static inline bool freeze(uint64_t *slot, uint64_t e, struct page *page)
 	if (unlikely(page_pins(page)))
 		return false;
 	page_clear_exclusive(page);
-	pte_and(slot, ~PTE_W);
+	pte_and(slot, ~ENTRY_W);
 	return true;
 }
 
@@ -103,7 +103,7 @@ static int share_run(struct fork *f, const struct pt_run *run)
 		if (likely(freeze(from, e, page))) {
 			lost |= e;
 			page_map_add(page);
-			pte_write(to, e & ~(PTE_W | PTE_A));
+			pte_write(to, e & ~(ENTRY_W | PTE_A));
 			continue;
 		}
 		e = share_special(

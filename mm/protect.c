@@ -14,7 +14,7 @@
 #include "mm/gather.h"
 #include "mm/mm_priv.h"
 
-#define RIGHTS (PTE_P | PTE_W | PTE_U | PTE_NX | ENTRY_NOACCESS)
+#define RIGHTS (PTE_P | ENTRY_W | PTE_U | PTE_NX | ENTRY_IR | ENTRY_NOACCESS)
 
 /*
  * Give the entry these rights, and W if it may be had.  Returns bits that, ANDed
@@ -30,7 +30,7 @@ static inline uint64_t entry_protect(uint64_t *slot, uint64_t e,
 	do {
 		new = (e & ~RIGHTS) | rights;
 		if (write && page_exclusive(entry_page(e)))
-			new |= PTE_W;
+			new |= ENTRY_W;
 	} while (!pte_cmpxchg(slot, &e, new));
 	return (e ^ new) & (e ^ PTE_NX);
 }

@@ -35,7 +35,14 @@ enum prot x86_prot(uint64_t entry)
 	return (enum prot)prot;
 }
 
-#define USER_TABLE   (PTE_P | PTE_W | PTE_U)
+/*
+ * To an IOMMU that walks the same tree (mm/entry.h) bits 9-11 say how many
+ * levels are below, and 61 and 62 grant all: the leaf decides.  The kernel's
+ * tables say nothing of this, and so nothing of them is reached.
+ */
+#define USER_TABLE(n)                                                      \
+	(PTE_P | PTE_W | PTE_U | FIELD_PREP(PTE_NEXT_LEVEL, n) | BIT(61) | \
+	 BIT(62))
 #define KERNEL_TABLE (PTE_P | PTE_W)
 
 const struct pt_format pt_x86_user = {
@@ -44,7 +51,7 @@ const struct pt_format pt_x86_user = {
 	.max_levels = PT_X86_LEVELS,
 	.present = PTE_P,
 	.table_mask = PTE_P | PTE_PS,
-	.table_bits = { 0, USER_TABLE, USER_TABLE, USER_TABLE },
+	.table_bits = { 0, USER_TABLE(1), USER_TABLE(2), USER_TABLE(3) },
 	.leaf = leaf,
 	.prot = x86_prot,
 };
