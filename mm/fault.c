@@ -69,51 +69,80 @@ static void replace_start(struct fault *f, struct mmu_notifier_range *range)
 	mmu_notifier_invalidate_range_start(range);
 }
 
-/* Put page, new and ours, where nothing or the zero page was. */
-static void install_new(struct fault *f, struct page *page)
+/* Make page, new and ours, the region's at va: what its entry will be. */
+static uint64_t adopt(const struct fault *f, struct page *page)
 {
-	uint64_t e;
-
 	page_set_anon(page, f->region, f->va);
 	page_ref_to_map(page);
-	e = entry_make(page, f->region->prot) | fault_bits(f);
-	if (f->entry) {
-		/* Clear, tell, set: nobody sees new while another sees old. */
-		pte_xchg(f->slot, 0);
-		PROBE(pte_clear, f->mm, f->va);
-		tlb_flush_range_notify(f->mm, f->va, f->va + PAGE_SIZE);
-		if (unlikely(mm_has_notifiers(f->mm)))
-			mmu_notifier_change_pte(f->mm, f->va, e);
-	} else {
-		pt_count(&f->mm->pt, f->slot, 1);
-	}
-	pte_write(f->slot, e);
-	PROBE(pte_set, f->mm, f->va);
+	return entry_make(page, f->region->prot) | fault_bits(f);
 }
 
-/* Context: without pt_lock. */
-static int fault_new(struct fault *f)
+/*
+ * Put page where the zero page (old NULL) or old was: clear, tell, set, so that
+ * nobody sees the new one while another sees the old.  Takes the reference on
+ * page.  Context: without pt_lock.
+ */
+static int replace(struct fault *f, struct page *page, struct page *old)
 {
+	struct mmu_notifier_range range;
 	struct mm *mm = f->mm;
-	struct page *page = page_alloc_zeroed();
-	struct mmu_notifier_range range = { .told = NULL };
 	bool lost;
 
-	if (!page)
-		return err(ENOMEM);
-	if (f->entry)
-		replace_start(f, &range);
+	replace_start(f, &range);
 	spin_lock(&mm->pt_lock);
 	lost = fault_lost(f);
 	if (likely(!lost)) {
-		install_new(f, page);
-		mm->mapped++;
+		uint64_t e = adopt(f, page);
+
+		pte_xchg(f->slot, 0);
+		PROBE(pte_clear, mm, f->va);
+		tlb_flush_range_notify(mm, f->va, f->va + PAGE_SIZE);
+		if (unlikely(mm_has_notifiers(mm)))
+			mmu_notifier_change_pte(mm, f->va, e);
+		pte_write(f->slot, e);
+		PROBE(pte_set, mm, f->va);
+		if (old)
+			page_map_drop(old);
+		else
+			mm->mapped++;
 	}
 	spin_unlock(&mm->pt_lock);
 	mmu_notifier_invalidate_range_only_end(&range);
 	if (unlikely(lost))
 		page_put(page);
 	return lost ? -EAGAIN : 0;
+}
+
+/* Nothing is there.  Context: without pt_lock. */
+static int fault_new(struct fault *f)
+{
+	struct mm *mm = f->mm;
+	struct page *page = page_alloc_zeroed();
+
+	if (!page)
+		return err(ENOMEM);
+	spin_lock(&mm->pt_lock);
+	if (unlikely(fault_lost(f))) {
+		spin_unlock(&mm->pt_lock);
+		page_put(page);
+		return -EAGAIN;
+	}
+	pt_count(&mm->pt, f->slot, 1);
+	mm->mapped++;
+	pte_write(f->slot, adopt(f, page));
+	PROBE(pte_set, mm, f->va);
+	spin_unlock(&mm->pt_lock);
+	return 0;
+}
+
+/* The zero page is there, to be written. */
+static int fault_unzero(struct fault *f)
+{
+	struct page *page;
+
+	spin_unlock(&f->mm->pt_lock);
+	page = page_alloc_zeroed();
+	return page ? replace(f, page, NULL) : err(ENOMEM);
 }
 
 static int fault_fresh(struct fault *f)
@@ -135,34 +164,22 @@ static int fault_zero(struct fault *f)
 /* Linux: wp_page_copy().  //: cow-copy */
 static int fault_copy(struct fault *f, struct page *old)
 {
-	struct mmu_notifier_range range;
 	struct mm *mm = f->mm;
 	struct page *page;
-	bool lost;
+	int ret;
 
 	page_get(old); /* it must not change or go while we read it */
 	spin_unlock(&mm->pt_lock);
 	page = page_alloc();
-	if (!page) {
-		page_put(old);
-		return err(ENOMEM);
+	if (page) {
+		page_copy(page, old);
+		PROBE(cow_copied, mm, f->va);
+		ret = replace(f, page, old);
+	} else {
+		ret = err(ENOMEM);
 	}
-	page_copy(page, old);
-	PROBE(cow_copied, mm, f->va);
-
-	replace_start(f, &range);
-	spin_lock(&mm->pt_lock);
-	lost = fault_lost(f);
-	if (!lost) {
-		install_new(f, page);
-		page_map_drop(old);
-	}
-	spin_unlock(&mm->pt_lock);
-	mmu_notifier_invalidate_range_only_end(&range);
-	if (lost)
-		page_put(page);
 	page_put(old); /* not before the end: B11 */
-	return lost ? -EAGAIN : 0;
+	return ret;
 }
 
 /*
@@ -192,7 +209,7 @@ static int fault_mapped(struct fault *f)
 		return 0;
 	}
 	if (page == zero_page)
-		return fault_fresh(f);
+		return fault_unzero(f);
 	if (page_kind(page) == PAGE_ANON && !page_make_exclusive(page))
 		return fault_copy(f, page);
 	if (f->want == WANT_WRITE)
