@@ -81,22 +81,16 @@ static inline bool freeze(uint64_t *slot, uint64_t e, struct page *page)
 	return true;
 }
 
-static inline uint64_t *twin_slot(const uint64_t *from, uintptr_t across)
-{
-	return (uint64_t *)((uintptr_t)from + across);
-}
-
 /* The entries of one table of the parent.  Context: both pt_locks held. */
 static int share_run(struct fork *f, const struct pt_run *run)
 {
 	uint64_t *from = run->slots, *end = from + run->count, lost = 0;
 	uint64_t *to = pt_slot(&f->child->pt, run->va, 0, true);
 	unsigned holes = 0, special = 0;
-	uintptr_t across; /* one pointer walks both tables */
+	ptrdiff_t across = to - from; /* one pointer walks both tables */
 
 	if (!to)
 		return err(ENOMEM);
-	across = (uintptr_t)to - (uintptr_t)from;
 	for (; from < end; from++) {
 		uint64_t e = pte_read(from);
 		struct page *page;
@@ -109,15 +103,14 @@ static int share_run(struct fork *f, const struct pt_run *run)
 		if (likely(freeze(from, e, page))) {
 			lost |= e;
 			page_map_add(page);
-			pte_write(twin_slot(from, across),
-				  e & ~(ENTRY_W | PTE_A));
+			pte_write(from + across, e & ~(ENTRY_W | PTE_A));
 			continue;
 		}
 		e = share_special(
 			f, e, run->va + (va_t)(from - run->slots) * PAGE_SIZE);
 		if (!e)
 			break;
-		pte_write(twin_slot(from, across), e);
+		pte_write(from + across, e);
 		special++;
 	}
 	pt_count(&f->child->pt, to, from - run->slots - holes);
