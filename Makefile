@@ -7,8 +7,19 @@ V	?= 0
 RELEASE	?= 0
 Q	:= $(if $(filter 1,$(V)),,@)
 
+# What would be built is not what was asked for: say so before it is.
+ONE_OF	= $(if $(filter-out $(2),$($(1)))$(filter-out 1,$(words $($(1)))),$(error \
+	  $(1)=$($(1)) is not one of $(2)))
+$(call ONE_OF,V,0 1)
+$(call ONE_OF,RELEASE,0 1)
+ifneq ($(filter-out help doctor clean,$(MAKECMDGOALS)),)
+$(if $(shell command -v $(firstword $(CC))),,$(error CC=$(CC): there is no such \
+  compiler; `make doctor` names the package))
+endif
+
 LAYERS	:= arch kernel mm drivers iommu tests boot
-OUT	:= $(O)/$(if $(filter 1,$(RELEASE)),release,check)$(if $(findstring clang,$(CC)),-clang)
+OUT	:= $(O)/$(if $(filter 1,$(RELEASE)),release,check)$(patsubst %,-%,$(notdir \
+	   $(filter-out gcc,$(lastword $(CC)))))
 KERNEL	:= $(OUT)/visavis.elf
 
 CFLAGS	:= -std=gnu11 -ffreestanding -O2 -g -Wall -Wextra -Werror \
@@ -65,10 +76,13 @@ $(KERNEL): $(OBJ) $(OUT)/ksyms.c linker.ld
 -include $(C_SRC:%=$(OUT)/%.d) $(S_SRC:%=$(OUT)/%.d)
 
 ISO	:= $(O)/visavis.iso
-SET	= $(foreach v,MODE BOOT SMP MEM T SEED APPEND QEMU CPU DEVICES DISK JUNIT,\
-	  $(if $($(v)),'$(v)=$($(v))'))
+# Of the environment, what is a setting; of make's own arguments, all: a name
+# that is nearly a setting would silently do nothing, and tools/run says so.
+OURS	:= O CC LD V RELEASE CI M TRIES
+GIVEN	:= $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
+SET	= $(foreach v,$(sort MODE BOOT SMP MEM T SEED APPEND QEMU CPU DEVICES DISK JUNIT \
+	  $(filter-out $(OURS) -*% MAKE%,$(GIVEN))),$(if $($(v)),'$(v)=$($(v))'))
 
-# Names that are nearly a setting would silently do nothing: say so.
 run: all $(if $(filter iso,$(BOOT)),iso)
 	@tools/run $(SET) KERNEL=$(KERNEL) ISO=$(ISO)
 
