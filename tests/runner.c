@@ -6,6 +6,7 @@
 #include "arch/smp.h"
 #include "drivers/exitport.h"
 #include "drivers/serial.h"
+#include "kernel/inject.h"
 #include "kernel/panic.h"
 #include "kernel/printk.h"
 #include "kernel/probe.h"
@@ -28,6 +29,7 @@ static struct thread *test_thread;
 static _Atomic unsigned failures;
 static const char *skipped;
 static uint64_t run_seed;
+static uint32_t fail_nth; /* the word fail=alloc:nth=                 */
 static uint64_t deadline; /* ns; read by the tick of CPU 0 */
 static bool timed_out;
 
@@ -81,6 +83,8 @@ static void test_main(void *arg)
 	const struct test *t = arg;
 
 	test_thread = current();
+	if (fail_nth)
+		inject_arm(fail_nth);
 	t->fn();
 }
 
@@ -163,6 +167,7 @@ static unsigned run_all(const struct selection *s)
 	unsigned suites = 0, failed;
 
 	run_seed = s->seed;
+	fail_nth = s->fail_nth;
 	printk_set_sink(ktap_sink);
 	panic_set_report(panic_report);
 	thread_set_tick(watchdog);

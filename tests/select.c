@@ -3,6 +3,7 @@
  * select.c - parse words, match names, and say what was probably meant
  */
 #include "tests/select.h"
+#include "kernel/panic.h"
 #include "kernel/printk.h"
 #include "kernel/string.h"
 
@@ -12,8 +13,15 @@ extern const struct test *const __start_vv_tests[];
 extern const struct test *const __stop_vv_tests[];
 
 static const char *const words[] = {
-	"test=",   "seed=", "repeat=", "timeout=", "bench=", "list",  "bench",
-	"shuffle", "quick", "lie=",    "fail=",    "ops=",   "shell", "quirks",
+	"test=", "seed=",           "repeat=", "timeout=", "bench=",
+	"list",  "bench",           "shuffle", "quick",    "ops=",
+	"shell", "fail=alloc:nth=", "quirks",
+};
+
+/* Served by boot/bringup.c before we are asked: here only known or unknown. */
+static const char *const lies[] = {
+	"lie=map",    "lie=madt", "lie=rsdp", "lie=mcfg",
+	"lie=window", "lie=ivrs", "lie=ivhd", "lie=mmio",
 };
 
 static void full_name(const struct test *t, char *buf, size_t len)
@@ -24,13 +32,15 @@ static void full_name(const struct test *t, char *buf, size_t len)
 static void unknown_test(struct selection *s, const char *glob)
 {
 	char best[WORD_MAX] = "", name[WORD_MAX];
-	unsigned distance = ~0u;
+	unsigned distance = ~0u, d;
 
 	for (const struct test *const *t = __start_vv_tests;
 	     t < __stop_vv_tests; t++) {
-		unsigned d;
-
-		full_name(*t, name, sizeof(name));
+		/* Who wrote a star meant a suite, probably. */
+		if (*glob && glob[strlen(glob) - 1] == '*')
+			snprintk(name, sizeof(name), "%s.*", (*t)->suite);
+		else
+			full_name(*t, name, sizeof(name));
 		d = edit_distance(glob, name);
 		if (d < distance) {
 			distance = d;
@@ -41,19 +51,35 @@ static void unknown_test(struct selection *s, const char *glob)
 		 "no test matches `%s`: did you mean `%s`?", glob, best);
 }
 
-static void unknown_word(struct selection *s, const char *word)
+static const char *nearest(const char *word, const char *const *list,
+			   unsigned n, const char *best)
 {
-	const char *best = words[0];
-	unsigned distance = ~0u;
+	unsigned distance = edit_distance(word, best);
 
-	for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
-		unsigned d = edit_distance(word, words[i]);
+	for (unsigned i = 0; i < n; i++) {
+		unsigned d = edit_distance(word, list[i]);
 
 		if (d < distance) {
 			distance = d;
-			best = words[i];
+			best = list[i];
 		}
 	}
+	return best;
+}
+
+static bool known_lie(const char *word)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(lies); i++)
+		if (!strcmp(word, lies[i]))
+			return true;
+	return false;
+}
+
+static void unknown_word(struct selection *s, const char *word)
+{
+	const char *best = nearest(word, words, ARRAY_SIZE(words), words[0]);
+
+	best = nearest(word, lies, ARRAY_SIZE(lies), best);
 	snprintk(s->error, sizeof(s->error),
 		 "unknown word `%s`: did you mean `%s`?", word, best);
 }
@@ -64,11 +90,11 @@ static bool parse_number(const char *text, uint64_t *out)
 
 	if (!*text)
 		return false;
-	for (; *text; text++) {
-		if (*text < '0' || *text > '9' || v > UINT64_MAX / 10 - 1)
+	for (; *text; text++)
+		if (*text < '0' || *text > '9' ||
+		    __builtin_mul_overflow(v, 10, &v) ||
+		    __builtin_add_overflow(v, (uint64_t)(*text - '0'), &v))
 			return false;
-		v = v * 10 + (uint64_t)(*text - '0');
-	}
 	*out = v;
 	return true;
 }
@@ -112,8 +138,10 @@ static void add_suite(struct selection *s, const char *globs, const char *suite)
 		if (strcmp((*t)->suite, suite) != 0)
 			continue;
 		full_name(*t, name, sizeof(name));
-		if (chosen(globs, name) && s->n < SELECT_MAX)
-			s->tests[s->n++] = *t;
+		if (!chosen(globs, name))
+			continue;
+		assert(s->n < SELECT_MAX); /* or the rest would never run */
+		s->tests[s->n++] = *t;
 	}
 }
 
@@ -150,28 +178,28 @@ static void check_globs(struct selection *s, const char *globs)
 	}
 }
 
-static void number(struct selection *s, const char *word, const char *text,
-		   uint64_t *out)
+static uint64_t number(struct selection *s, const char *word, const char *text,
+		       uint64_t min, uint64_t max)
 {
-	if (!parse_number(text, out))
+	uint64_t v = 0;
+
+	if (!parse_number(text, &v) || v < min || v > max)
 		snprintk(s->error, sizeof(s->error),
-			 "`%s` wants a decimal number", word);
+			 "`%s` wants a decimal number from %lu to %lu", word,
+			 min, max);
+	return v;
 }
 
 static void one_word(struct selection *s, const char *word, char *globs)
 {
-	uint64_t v = 0;
-
 	if (!strncmp(word, "test=", 5)) {
 		memcpy(globs, word + 5, strlen(word + 5) + 1);
 	} else if (!strncmp(word, "seed=", 5)) {
-		number(s, word, word + 5, &s->seed);
+		s->seed = number(s, word, word + 5, 0, UINT64_MAX);
 	} else if (!strncmp(word, "repeat=", 7)) {
-		number(s, word, word + 7, &v);
-		s->repeat = v ? (unsigned)v : 1;
+		s->repeat = (unsigned)number(s, word, word + 7, 1, 1000000);
 	} else if (!strncmp(word, "timeout=", 8)) {
-		number(s, word, word + 8, &v);
-		s->timeout = (unsigned)v;
+		s->timeout = (unsigned)number(s, word, word + 8, 0, 1000000);
 	} else if (!strcmp(word, "list")) {
 		s->list = true;
 	} else if (!strcmp(word, "shell")) {
@@ -186,8 +214,11 @@ static void one_word(struct selection *s, const char *word, char *globs)
 		snprintk(s->bench_glob, sizeof(s->bench_glob), "%s", word + 6);
 	} else if (!strcmp(word, "quick")) {
 		memcpy(globs, "-stress.*", 10);
-	} else if (strncmp(word, "lie=", 4) && strncmp(word, "fail=", 5) &&
-		   strncmp(word, "ops=", 4) && strcmp(word, "quirks")) {
+	} else if (!strncmp(word, "fail=alloc:nth=", 15)) {
+		s->fail_nth =
+			(uint32_t)number(s, word, word + 15, 1, UINT32_MAX);
+	} else if (strncmp(word, "ops=", 4) && strcmp(word, "quirks") &&
+		   !known_lie(word)) {
 		unknown_word(s, word);
 	}
 }
@@ -238,6 +269,10 @@ void select_tests(const char *cmdline, struct selection *s)
 			 globs);
 	check_globs(s, globs);
 	add_all(s, globs);
+	/* Nothing ran is not the same as nothing failed. */
+	if (!s->n && !s->error[0])
+		snprintk(s->error, sizeof(s->error),
+			 "`%s` leaves no test to run: see `make list`", globs);
 	if (s->shuffle)
 		shuffle(s);
 }

@@ -7,13 +7,14 @@
 #include <stdbool.h>
 #include "tests/test.h"
 
-#define SELECT_MAX 512
+#define SELECT_MAX 4096
 
 struct selection {
 	const struct test *tests[SELECT_MAX]; /* suites together            */
 	unsigned n;
 	uint64_t seed;
 	unsigned repeat, timeout;
+	uint32_t fail_nth; /* allocation of each test's thread; 0: none     */
 	bool list, bench, shuffle, shell;
 	const char *ops; /* text of ops= in the command line, or NULL       */
 	char bench_glob[64];
@@ -21,7 +22,7 @@ struct selection {
 };
 
 /*
- * Read the command line.  Words that other layers serve (lie=, fail=) are left
- * alone; any other unknown word, and a test= that matches nothing, is an error.
+ * Read the command line.  What cannot be meant is an error: an unknown word, a
+ * glob that matches nothing, globs that leave no test.
  */
 void select_tests(const char *cmdline, struct selection *s);

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * unit_select.c - the words of the command line
+ *
+ * The runner believes a selection: a word that is misread runs other tests than
+ * were asked for, or none, and nobody notices.  So each is an error in words.
+ */
+#include "kernel/string.h"
+#include "tests/select.h"
+
+static struct selection s;
+
+static const struct selection *choose(const char *cmdline)
+{
+	select_tests(cmdline, &s);
+	return &s;
+}
+
+static bool refused(const char *cmdline, const char *glob)
+{
+	choose(cmdline);
+	if (s.error[0] && glob_match(glob, s.error))
+		return true;
+	test_note("`%s`: said was `%s`, wanted `%s`", cmdline, s.error, glob);
+	return false;
+}
+
+static unsigned chosen_of(const char *suite)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s.n; i++)
+		n += !strcmp(s.tests[i]->suite, suite);
+	return n;
+}
+
+TEST(select, all_without_a_word, "no word at all runs every test, once")
+{
+	unsigned n = choose("")->n;
+
+	EXPECT(!s.error[0]);
+	EXPECT_EQ(s.seed, 1);
+	EXPECT_EQ(s.repeat, 1);
+	EXPECT_EQ(s.fail_nth, 0);
+	EXPECT(chosen_of("select") && chosen_of("cow"));
+	for (unsigned i = 0; i < n; i++)
+		for (unsigned j = 0; j < i; j++)
+			EXPECT(s.tests[i] != s.tests[j]);
+	EXPECT_EQ(choose("quick")->n + choose("test=stress.*")->n, n);
+}
+
+TEST(select, last_match_decides, "globs add and take away, in their order")
+{
+	unsigned n = choose("test=select.*")->n;
+
+	EXPECT_EQ(chosen_of("select"), n);
+	EXPECT_EQ(choose("test=select.*,-select.last_match_decides")->n, n - 1);
+	EXPECT_EQ(choose("test=-select.*,select.last_match_decides")->n,
+		  choose("")->n - n + 1);
+	EXPECT_EQ(choose("test=select.last_match_decides")->n, 1);
+}
+
+TEST(select, typos_are_told,
+     "what cannot be meant is refused, and the nearest named")
+{
+	EXPECT(refused("test=selct.*", "no test*did you mean `select.*"));
+	EXPECT(refused("test=select.typo_are_told",
+		       "*did you mean `select.typos_are_told`*"));
+	EXPECT(refused("test=select.*,selec.x", "no test matches `selec.x`*"));
+	EXPECT(refused("test=select.*,,", "no test matches ``*"));
+	EXPECT(refused("shufle", "*did you mean `shuffle`*"));
+	EXPECT(refused("lie=mcgf", "*did you mean `lie=mcfg`*"));
+	EXPECT(refused("fail=alloc", "*did you mean `fail=alloc:nth=`*"));
+	EXPECT(refused("shell test=select.*", "*type `run select.*"));
+}
+
+TEST(select, an_empty_run_is_refused, "globs that leave no test are an error")
+{
+	EXPECT(refused("test=-*", "*leaves no test*"));
+	EXPECT(refused("test=select.*,-select.*", "*leaves no test*"));
+}
+
+TEST(select, numbers_are_bounded, "no number is cut, wrapped or taken for 0")
+{
+	EXPECT_EQ(choose("seed=18446744073709551615")->seed, UINT64_MAX);
+	EXPECT_EQ(choose("timeout=7 repeat=3")->timeout, 7);
+	EXPECT_EQ(s.repeat, 3);
+	EXPECT(!s.error[0]);
+	EXPECT(refused("seed=18446744073709551616", "*decimal number*"));
+	EXPECT(refused("seed=", "*decimal number*"));
+	EXPECT(refused("seed=0x10", "*decimal number*"));
+	EXPECT(refused("repeat=0", "*from 1 to*"));
+	EXPECT(refused("repeat=4294967297", "*decimal number*"));
+	EXPECT(refused("timeout=4294967296", "*decimal number*"));
+	EXPECT(refused("fail=alloc:nth=4294967296", "*decimal number*"));
+	EXPECT_EQ(choose("fail=alloc:nth=17")->fail_nth, 17);
+}
+
+TEST(select, long_words_are_told,
+     "a word that does not fit is refused, not cut")
+{
+	static char line[400];
+
+	memset(line, 'x', sizeof(line) - 1);
+	memcpy(line, "test=", 5);
+	EXPECT(refused(line, "*at most 255 characters*"));
+	memcpy(line, "ops=0", 5);
+	line[5] = ' ';
+	EXPECT(refused(line, "*at most 255 characters*"));
+}
+
+TEST(select, shuffle_keeps_all,
+     "a shuffle keeps suites together and loses nobody")
+{
+	static const struct test *before[SELECT_MAX];
+	unsigned n = choose("")->n, moved = 0, missing = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		before[i] = s.tests[i];
+	EXPECT_EQ(choose("shuffle seed=7")->n, n);
+	for (unsigned i = 0; i < n; i++) {
+		unsigned j = 0;
+
+		while (j < n && s.tests[j] != before[i])
+			j++;
+		missing += j == n;
+		moved += j != i;
+		EXPECT(!strcmp(s.tests[i]->suite, before[i]->suite));
+	}
+	EXPECT_EQ(missing, 0);
+	EXPECT(moved > n / 4);
+}
