@@ -47,22 +47,22 @@ enum model_mode {
 	 */
 	MODEL_DELAYED,
 	/*
-	 * Each step after the first `delay` does one command, any one that no
-	 * unfinished COMPLETION_WAIT holds back: see model_cmd.c.
+	 * After each `delay` idle steps one does one command, any one that may
+	 * be done before those older than it: see model_cmd.c.
 	 */
 	MODEL_SHUFFLED,
 	/* Fetches nothing, does nothing: an IOMMU that hangs. */
 	MODEL_STOPPED,
 };
 
-/* What model_config.interrupt is told: the cause, as its bit in REG_STATUS. */
+/* What kind of IOMMU, and whom it tells; zeros are a plain one. */
 struct model_config {
 	const char *name;
 	enum model_mode mode;
 	unsigned delay; /* steps                                            */
 	uint64_t seed;  /* of the shuffle and of evictions                  */
 	uint64_t efr;   /* REG_EFR; 0: MODEL_EFR                            */
-	/* Sizes of the caches, 0: as large as they get. */
+	/* Sizes of the caches, down to a power of 2; 0: as large as they get */
 	unsigned iotlb, directories, dtes;
 	/* Keep each 4 KiB of a larger leaf by itself, as QEMU does. */
 	bool split;
