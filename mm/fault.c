@@ -107,6 +107,7 @@ static int replace(struct fault *f, struct page *page, struct page *old)
 			mm->mapped++;
 	}
 	spin_unlock(&mm->pt_lock);
+	PROBE(unptl, mm, f->va);
 	mmu_notifier_invalidate_range_only_end(&range);
 	if (unlikely(lost))
 		page_put(page);

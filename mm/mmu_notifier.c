@@ -19,11 +19,6 @@
 
 struct srcu notifier_srcu;
 
-#define for_each_listener(mn, subs)                                            \
-	for ((mn) = atomic_load_explicit(&(subs)->list, memory_order_acquire); \
-	     (mn);                                                             \
-	     (mn) = atomic_load_explicit(&(mn)->next, memory_order_acquire))
-
 /* ---- windows ------------------------------------------------------------ */
 
 static void window_open(struct mmu_notifier_range *range)
@@ -72,8 +67,7 @@ static void call_start(struct mmu_notifier_range *range, struct refusals *r)
 {
 	struct mmu_notifier *mn;
 
-	for_each_listener(mn, range->told)
-	{
+	for_each_listener (mn, range->told) {
 		int ret;
 
 		if (mn->since > range->upto || r->n == REFUSALS)
@@ -82,8 +76,6 @@ static void call_start(struct mmu_notifier_range *range, struct refusals *r)
 		if (!mn->ops->invalidate_range_start)
 			continue;
 		ret = mn->ops->invalidate_range_start(mn, range);
-		/* Only who may not sleep may be refused. */
-		assert(ret == 0 || (ret == -EAGAIN && !range->blockable));
 		if (ret)
 			r->since[r->n++] = mn->since;
 	}
@@ -94,8 +86,7 @@ static void call_end(struct mmu_notifier_range *range, bool only_end,
 {
 	struct mmu_notifier *mn;
 
-	for_each_listener(mn, range->told)
-	{
+	for_each_listener (mn, range->told) {
 		const struct mmu_notifier_ops *ops = mn->ops;
 
 		if (mn->since > range->upto ||
@@ -131,7 +122,7 @@ void mmu_notifier_start_slow(struct mmu_notifier_range *range)
 {
 	int ret = range_start(range);
 
-	assert(ret == 0);
+	assert(ret == 0); /* nobody refuses who may sleep */
 }
 
 int mmu_notifier_invalidate_range_start_nonblock(
@@ -164,11 +155,10 @@ void mmu_notifier_invalidate_range(struct mm *mm, va_t start, va_t end,
 
 	assert(spin_held(&mm->pt_lock) && start < end);
 	PROBE(range, mm, start);
-	for_each_listener(
-		mn, mm->subscriptions) if (mn->ops->invalidate_range &&
-					   (site ||
-					    !(mn->flags & MMU_NOTIFIER_2014)))
-		mn->ops->invalidate_range(mn, mm, start, end);
+	for_each_listener (mn, mm->subscriptions)
+		if (mn->ops->invalidate_range &&
+		    (site || !(mn->flags & MMU_NOTIFIER_2014)))
+			mn->ops->invalidate_range(mn, mm, start, end);
 	PROBE(range_flushed, mm, start);
 	srcu_read_unlock(&notifier_srcu, reader);
 }
@@ -180,8 +170,9 @@ void mmu_notifier_change_pte(struct mm *mm, va_t va, uint64_t entry)
 
 	assert(spin_held(&mm->pt_lock));
 	PROBE(change_pte, mm, va);
-	for_each_listener(mn, mm->subscriptions) if (mn->ops->change_pte)
-		mn->ops->change_pte(mn, mm, va, entry);
+	for_each_listener (mn, mm->subscriptions)
+		if (mn->ops->change_pte)
+			mn->ops->change_pte(mn, mm, va, entry);
 	srcu_read_unlock(&notifier_srcu, reader);
 }
 
@@ -193,8 +184,9 @@ bool mmu_notifier_clear_flush_young(struct mm *mm, va_t start, va_t end)
 
 	assert(spin_held(&mm->pt_lock));
 	PROBE(clear_flush_young, mm, start);
-	for_each_listener(mn, mm->subscriptions) if (mn->ops->clear_flush_young)
-		young |= mn->ops->clear_flush_young(mn, mm, start, end);
+	for_each_listener (mn, mm->subscriptions)
+		if (mn->ops->clear_flush_young)
+			young |= mn->ops->clear_flush_young(mn, mm, start, end);
 	srcu_read_unlock(&notifier_srcu, reader);
 	return young;
 }
@@ -207,8 +199,9 @@ bool mmu_notifier_clear_young(struct mm *mm, va_t start, va_t end)
 
 	assert(spin_held(&mm->pt_lock));
 	PROBE(clear_young, mm, start);
-	for_each_listener(mn, mm->subscriptions) if (mn->ops->clear_young)
-		young |= mn->ops->clear_young(mn, mm, start, end);
+	for_each_listener (mn, mm->subscriptions)
+		if (mn->ops->clear_young)
+			young |= mn->ops->clear_young(mn, mm, start, end);
 	srcu_read_unlock(&notifier_srcu, reader);
 	return young;
 }
@@ -220,9 +213,9 @@ bool mmu_notifier_test_young(struct mm *mm, va_t va)
 	bool young = false;
 
 	assert(spin_held(&mm->pt_lock));
-	for_each_listener(mn,
-			  mm->subscriptions) if (!young && mn->ops->test_young)
-		young = mn->ops->test_young(mn, mm, va);
+	for_each_listener (mn, mm->subscriptions)
+		if (!young && mn->ops->test_young)
+			young = mn->ops->test_young(mn, mm, va);
 	srcu_read_unlock(&notifier_srcu, reader);
 	return young;
 }

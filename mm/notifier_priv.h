@@ -32,6 +32,12 @@ struct mmu_notifier_subscriptions {
 /* Every walk of a chain, of every mm, is a reader. */
 extern struct srcu notifier_srcu;
 
+/* Context: a reader, or subs->lock held. */
+#define for_each_listener(mn, subs)                                            \
+	for ((mn) = atomic_load_explicit(&(subs)->list, memory_order_acquire); \
+	     (mn);                                                             \
+	     (mn) = atomic_load_explicit(&(mn)->next, memory_order_acquire))
+
 /* Context: mm->lock held to write.  NULL without memory. */
 struct mmu_notifier_subscriptions *
 mmu_notifier_subscriptions_get(struct mm *mm);

@@ -86,6 +86,7 @@ static void walk_anon(struct page *page, rmap_visit *visit, void *arg)
 	struct itree_node *node;
 
 	rw_read_lock(&av->root->lock);
+	PROBE(rmap_walk, page, av);
 	itree_for_each (node, &av->chains, page->index, page->index) {
 		struct anon_vma_chain *chain =
 			container_of(node, struct anon_vma_chain, node);
@@ -103,6 +104,7 @@ static void walk_object(struct page *page, rmap_visit *visit, void *arg)
 	struct itree_node *node;
 
 	rw_read_lock(&object->lock);
+	PROBE(rmap_walk, page, object);
 	itree_for_each (node, &object->regions, page->index, page->index) {
 		struct region *region =
 			container_of(node, struct region, share);

@@ -181,7 +181,7 @@ static struct mmu_notifier *find_get(struct mmu_notifier_subscriptions *subs,
 	struct mmu_notifier *mn;
 
 	spin_lock(&subs->lock);
-	for (mn = atomic_load(&subs->list); mn; mn = atomic_load(&mn->next))
+	for_each_listener (mn, subs)
 		if (mn->ops == ops)
 			break;
 	if (mn && mn->users == UINT32_MAX)
@@ -260,7 +260,7 @@ static void unlink_all(struct mmu_notifier_subscriptions *subs)
 	struct mmu_notifier *mn;
 
 	spin_lock(&subs->lock);
-	for (mn = atomic_load(&subs->list); mn; mn = atomic_load(&mn->next))
+	for_each_listener (mn, subs)
 		mn->listed = false;
 	atomic_store_explicit(&subs->list, NULL, memory_order_release);
 	spin_unlock(&subs->lock);
@@ -275,7 +275,7 @@ void mmu_notifier_release(struct mm *mm)
 	if (!subs)
 		return;
 	reader = srcu_read_lock(&notifier_srcu);
-	for (mn = atomic_load(&subs->list); mn; mn = atomic_load(&mn->next))
+	for_each_listener (mn, subs)
 		release_once(mn, mm);
 	srcu_read_unlock(&notifier_srcu, reader);
 	unlink_all(subs);

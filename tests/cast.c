@@ -6,14 +6,20 @@
  * spin lock, which is not held while a hook of the test runs.
  */
 #include "tests/cast.h"
+#include "arch/cpu.h"
 #include "kernel/err.h"
 #include "kernel/panic.h"
 #include "kernel/printk.h"
 #include "kernel/string.h"
 
+/* A callback begins: after release() none may. */
 static struct recorder *recorder_of(struct mmu_notifier *mn)
 {
-	return container_of(mn, struct recorder, mn);
+	struct recorder *r = container_of(mn, struct recorder, mn);
+
+	if (r->releases)
+		r->wrong++;
+	return r;
 }
 
 /* Pages from VA; the ends of the address space by name. */
@@ -29,8 +35,6 @@ static void note(struct recorder *r, const char *what, va_t start, va_t end)
 {
 	char from[24], to[24];
 
-	if (atomic_load(&r->mn.released))
-		r->wrong++;
 	snprintk(r->text + r->len, SCRIPT - r->len, "%s %s-%s; ", what,
 		 page_word(start, from, sizeof(from)),
 		 page_word(end, to, sizeof(to)));
@@ -76,9 +80,10 @@ static void recorder_range(struct mmu_notifier *mn, struct mm *mm, va_t start,
 			   va_t end)
 {
 	struct recorder *r = recorder_of(mn);
+	const char *word = cpu_preempt_count() ? "range" : "late";
 
 	spin_lock(&r->lock);
-	note(r, "range", start, end);
+	note(r, word, start, end);
 	r->ranges++;
 	spin_unlock(&r->lock);
 }

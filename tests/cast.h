@@ -20,7 +20,7 @@
  *	"start clear 0-1; range 0-1; change 0; end 0-1; "
  *
  * with start's event (unmap, clear, vma, page), flush_young, clear_young,
- * test_young and release.  It also keeps books: windows open now, calls that
+ * test_young and release; "late" is a range outside pt_lock.  It also keeps books: windows open now, calls that
  * must not have come.
  */
 struct recorder {

@@ -8,6 +8,7 @@
 #include "kernel/thread.h"
 #include "mm/check.h"
 #include "mm/kmap.h"
+#include "mm/mmu_notifier.h"
 #include "mm/pmm.h"
 #include "mm/pool.h"
 
@@ -43,7 +44,9 @@ static const char *check_all(const struct oracle *o)
 			 (int64_t)(objects - o->objects));
 		return words;
 	}
-	why = mm_check();
+	why = mmu_notifier_check();
+	if (!why)
+		why = mm_check();
 	if (!why)
 		why = pmm_check();
 	if (!why)
@@ -65,6 +68,7 @@ const char *oracle_check(const struct oracle *o)
 
 	/* What the oracles do is not what led to a failure. */
 	probe_on = false;
+	mmu_notifier_synchronize(); /* what was put is free */
 	why = check_all(o);
 	probe_on = probing;
 	return why;

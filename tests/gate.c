@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gate.c - threads that stand still where a test wants them
+ */
+#include "tests/gate.h"
+#include "kernel/probe.h"
+
+#define PATIENCE 200 /* turns that an unhindered thread needs many times less */
+
+static void at_probe(uint64_t a, uint64_t b, void *arg)
+{
+	struct gate *g = arg;
+
+	if (a == (uint64_t)g->of)
+		gate_enter(g);
+}
+
+void gate_close(struct gate *g, const char *probe, const void *of)
+{
+	if (!probe_on)
+		SKIP("probes are off");
+	*g = (struct gate){ .probe = probe, .of = of };
+	if (probe)
+		REQUIRE(probe_hook(probe, at_probe, g) > 0);
+}
+
+void gate_enter(struct gate *g)
+{
+	if (atomic_fetch_add(&g->came, 1))
+		return;
+	while (!atomic_load(&g->open))
+		yield();
+}
+
+void gate_await(struct gate *g)
+{
+	while (!atomic_load(&g->came))
+		yield();
+}
+
+void gate_open(struct gate *g)
+{
+	if (g->probe)
+		probe_hook(g->probe, NULL, NULL);
+	atomic_store(&g->open, true);
+}
+
+static void task_main(void *arg)
+{
+	struct task *t = arg;
+
+	t->fn(t->arg);
+	atomic_store(&t->done, true);
+}
+
+void spawn(struct task *t, void (*fn)(void *arg), void *arg)
+{
+	*t = (struct task){ .fn = fn, .arg = arg };
+	t->thread = thread_create("task", task_main, t);
+	REQUIRE(t->thread);
+}
+
+void join(struct task *t)
+{
+	thread_join(t->thread);
+}
+
+bool still_waits(struct task *t)
+{
+	for (unsigned i = 0; i < PATIENCE && !atomic_load(&t->done); i++)
+		yield();
+	return !atomic_load(&t->done);
+}
