@@ -72,8 +72,6 @@ static void interrupt_init(struct pci_dev *dev)
 const char *iommu_boot(const struct ivrs *ivrs)
 {
 	struct pci_dev *function = function_of(ivrs);
-	struct iommu_config config = { .np_cache =
-					       keeps_holes(ivrs, function) };
 	struct iommu_port port = {
 		.name = "machine",
 		.read = mmio_reg_read,
