@@ -9,8 +9,10 @@
  * without rights passes on 11.1 (docs/limits.md).
  */
 #include "iommu/iommu.h"
+#include "arch/clock.h"
 #include "kernel/err.h"
 #include "kernel/panic.h"
+#include "kernel/printk.h"
 #include "kernel/string.h"
 #include "mm/pmm.h"
 
@@ -232,6 +234,27 @@ static void memory_give(struct iommu *iommu)
 			page_put(pages[i]);
 }
 
+/*
+ * Off is off only when what has begun is done: until then it writes numbers and
+ * log entries into memory.  48882, section 3.4, CmdBufEn.
+ */
+static int switch_off(struct iommu *iommu)
+{
+	uint64_t run = STATUS_CMD_RUN | STATUS_EVENT_RUN | STATUS_PPR_RUN;
+	uint64_t end = clock_ns() + QUEUE_LIMIT_NS;
+
+	reg_write(&iommu->port, REG_CONTROL, 0);
+	while (reg_read(&iommu->port, REG_STATUS) & run) {
+		if (clock_ns() > end) {
+			printk("# iommu %s: it does not stop\n",
+			       iommu->port.name);
+			return err(ETIMEDOUT);
+		}
+		cpu_pause();
+	}
+	return 0;
+}
+
 /* From off to on; everything is set up in memory.  48882, section 3.4.  */
 static int switch_on(struct iommu *iommu)
 {
@@ -263,7 +286,9 @@ int iommu_start(struct iommu *iommu, const struct iommu_port *port,
 	rw_init(&iommu->lock, RANK_IOMMU, "iommu");
 	waitq_init(&iommu->wake);
 	LIST_INIT(&iommu->attached);
-	reg_write(port, REG_CONTROL, 0);
+	error = switch_off(iommu);
+	if (error)
+		return error;
 	iommu->efr = reg_read(port, REG_EFR);
 	error = memory_take(iommu, config);
 	if (!error)
@@ -272,10 +297,8 @@ int iommu_start(struct iommu *iommu, const struct iommu_port *port,
 		iommu->worker = thread_create("iommu", worker, iommu);
 		error = iommu->worker ? 0 : err(ENOMEM);
 	}
-	if (error) {
-		reg_write(port, REG_CONTROL, 0);
+	if (error && !switch_off(iommu))
 		memory_give(iommu);
-	}
 	return error;
 }
 
@@ -285,6 +308,6 @@ void iommu_stop(struct iommu *iommu)
 	atomic_store(&iommu->stopping, true);
 	iommu_kick(iommu);
 	thread_join(iommu->worker);
-	reg_write(&iommu->port, REG_CONTROL, 0);
-	memory_give(iommu);
+	if (!switch_off(iommu))
+		memory_give(iommu);
 }

@@ -69,15 +69,16 @@ struct iommu {
  * Take the IOMMU behind port into use: everything off, tables and rings set,
  * every device denied, everything cached forgotten, then on.  When it returns 0
  * no device reaches memory.  -ENOMEM, or -ETIMEDOUT if it does not answer; then
- * it is off and nothing is kept.
+ * it is off and nothing is kept, unless it does not even stop: then what it may
+ * still write is kept for ever.
  * Linux: early_enable_iommu().  Sleeping context; devices may be running.
  */
 must_check int iommu_start(struct iommu *iommu, const struct iommu_port *port,
 			   const struct iommu_config *config);
 
 /*
- * Switch it off and give everything back: from here on devices pass untranslated.
- * No domain exists any more.
+ * Switch it off and give everything back (but what it may still write, if it does
+ * not stop): from here on devices pass untranslated.  No domain exists any more.
  */
 void iommu_stop(struct iommu *iommu);
 
