@@ -388,11 +388,13 @@ int domain_detach(struct domain *d, uint16_t devid)
 		rw_write_unlock(&iommu->lock);
 		return err(ENOENT);
 	}
+	/* Under its lock, or who grows the tree lets the device in again. */
+	spin_lock(&d->lock);
 	error = iommu_set_dte(iommu, devid, iommu_deny(iommu), d->id);
-	if (!error) {
-		spin_lock(&d->lock);
+	if (!error)
 		LIST_REMOVE(a, member);
-		spin_unlock(&d->lock);
+	spin_unlock(&d->lock);
+	if (!error) {
 		LIST_REMOVE(a, link);
 		pool_free(&attachments, a);
 	}

@@ -46,14 +46,14 @@ void domain_destroy(struct domain *domain);
 
 /*
  * From now on the device sees memory through the domain.  -EBUSY if it is in
- * one, -ENOMEM, -ETIMEDOUT.  May sleep.
+ * one, -ENOMEM; -ETIMEDOUT: it is a member, but may not see it yet.  May sleep.
  */
 must_check int domain_attach(struct domain *domain, uint16_t devid,
 			     unsigned flags);
 
 /*
  * From now on the device reaches nothing.  0, -ENOENT if it is not a member, or
- * -ETIMEDOUT.  May sleep.
+ * -ETIMEDOUT: then it still is one, and may reach what it did.  May sleep.
  */
 must_check int domain_detach(struct domain *domain, uint16_t devid);
 
