@@ -57,6 +57,7 @@ int iommu_set_dte(struct iommu *iommu, uint16_t devid, struct dte dte,
 {
 	struct dte *slot = &iommu->table[devid], deny = iommu_deny(iommu);
 	struct command c[3] = { command_invalidate_devtab_entry(devid) };
+	bool own_tlb = slot->w[1] & DTE1_I;
 	unsigned n = 1;
 
 	assert(slot->w[0] == deny.w[0] || dte.w[0] == deny.w[0] ||
@@ -68,6 +69,10 @@ int iommu_set_dte(struct iommu *iommu, uint16_t devid, struct dte dte,
 	/* The entry first: a walk by the old one could fill in again. */
 	if (old)
 		c[n++] = command_invalidate_iommu_pages(old, RANGE_ALL, true);
+	/* Last (B7).  It may be let use its own TLB again, elsewhere. */
+	if (old && own_tlb)
+		c[n++] = command_invalidate_iotlb_pages(devid, devid, 1,
+							RANGE_ALL);
 	return queue_run(&iommu->queue, c, n);
 }
 

@@ -97,9 +97,10 @@ void iommu_set_handlers(struct iommu *iommu, log_handler *event,
 
 /*
  * Replace a device's entry and have the IOMMU forget the old one, and what it
- * caches of domain `old`.  When it returns 0 no access of the device that begins
+ * caches of domain `old` (0: none), and the device too if the old entry let it
+ * have a TLB of its own.  When it returns 0 no access of the device that begins
  * later uses the old entry or a translation of the old domain.
- * Context: iommu->lock held to write, or the domain's lock.
+ * Context: the domain's lock held.
  */
 must_check int iommu_set_dte(struct iommu *iommu, uint16_t devid,
 			     struct dte dte, uint16_t old);
