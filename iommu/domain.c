@@ -199,13 +199,19 @@ int domain_map(struct domain *d, iova_t iova, pa_t pa, uint64_t len,
 	       enum prot prot)
 {
 	uint64_t seq = 0;
-	int error = 0;
+	int error;
 
 	if (!len || !IS_ALIGNED(iova | pa | len, PAGE_SIZE) ||
 	    iova + len < iova || iova + len > pt_span(DOMAIN_LEVELS_MAX) ||
 	    !(prot & (PROT_R | PROT_W)))
 		return err(EINVAL);
 	spin_lock(&d->lock);
+	/*
+	 * Somebody else may be waiting for an unmap: until its flush is done the
+	 * old page, or a table that is unhooked by now, may be found in place
+	 * of ours.
+	 */
+	error = queue_wait(&d->iommu->queue, d->cleared);
 	while (!error && iova + len > d->pt.top)
 		error = grow(d);
 	if (!error)
@@ -246,7 +252,10 @@ int domain_unmap(struct domain *d, iova_t start, iova_t end)
 		pt_prune(&d->pt, start, end, table_collect, &tables);
 		error = flush_submit(d, start, end, tables, &seq);
 	}
+	if (!error)
+		d->cleared = seq;
 	spin_unlock(&d->lock);
+	PROBE(domain_wait, start, end);
 	if (!error)
 		error = queue_wait(&d->iommu->queue, seq);
 	if (!error)

@@ -29,7 +29,8 @@ struct domain {
 	struct spinlock lock; /* RANK_DOMAIN                                */
 	struct pt pt;         /* (D)                                        */
 	LIST_HEAD(, attachment) members; /* (D|L) both to write             */
-	uint64_t flushes, commands;      /* (D) statistics                  */
+	uint64_t cleared;           /* (D) number of the last unmap's flush */
+	uint64_t flushes, commands; /* (D) statistics                       */
 };
 
 /* Once, at boot. */
@@ -61,8 +62,9 @@ must_check int domain_detach(struct domain *domain, uint16_t devid);
  * Let members reach the frames [pa, pa + len) at iova, with PROT_R and PROT_W as
  * said; leaves of 2 MiB where both addresses allow.  All in bytes, page aligned.
  * 0; -EEXIST if something is mapped there, -ENOMEM, -EINVAL beyond the widest
- * tree; then nothing is mapped.  Context: thread; spin locks below RANK_DOMAIN
- * may be held.
+ * tree; then nothing is mapped.  -ETIMEDOUT: it may be mapped and not be found.
+ * Waits for an unmap that others have begun.  Context: thread; spin locks below
+ * RANK_DOMAIN may be held.
  */
 must_check int domain_map(struct domain *domain, iova_t iova, pa_t pa,
 			  uint64_t len, enum prot prot);
