@@ -242,7 +242,11 @@ int domain_unmap(struct domain *d, iova_t start, iova_t end)
 	spin_lock(&d->lock);
 	if (end > d->pt.top)
 		end = d->pt.top;
-	error = start < end ? edge_split(d, start) : err(EINVAL);
+	if (start >= end) {
+		spin_unlock(&d->lock);
+		return 0; /* nothing was ever mapped there */
+	}
+	error = edge_split(d, start);
 	if (!error)
 		error = edge_split(d, end);
 	if (!error)
