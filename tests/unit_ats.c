@@ -42,7 +42,7 @@ static void greedy(struct driver *v, iova_t iova)
 static void sated(struct driver *v)
 {
 	v->between = NULL;
-	EXPECT(asked > 5);
+	EXPECT(asked > 2);
 }
 
 static bool device_names(struct driver *v, iova_t iova)

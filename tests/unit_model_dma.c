@@ -241,8 +241,10 @@ static void scribble(void *arg)
 {
 	struct race *race = arg;
 
-	for (uint64_t i = 1; !READ_ONCE(race->stop); i++)
+	for (uint64_t i = 1; !READ_ONCE(race->stop); i++) {
 		race->writes += rig_write(&race->r, DEV, PAGE(0), i);
+		cpu_pause(); /* a turn that ends outside the model's lock */
+	}
 }
 
 /* Pages change hands 200 times under a device that never stops writing. */
