@@ -97,6 +97,10 @@ TEST(fault, two_spaces_are_apart, "the same address in two spaces is two pages")
 	wr(b, VA, 2);
 	EXPECT_EQ(rd(a, VA), 1);
 	EXPECT_EQ(rd(b, VA), 2);
+	mm_bind(a); /* and from one to the other at once */
+	mm_bind(b);
+	EXPECT_EQ(rd(b, VA), 2);
+	mm_bind(NULL);
 	mm_put(a);
 	EXPECT_EQ(rd(b, VA), 2);
 	mm_put(b);
@@ -127,26 +131,34 @@ struct hammer {
 	struct mm *mm;
 	unsigned first, step;
 	unsigned bad;
+	_Atomic unsigned *ready;
 };
+
+#define APART(i) P((i)*512u) /* each needs a leaf table of its own */
 
 static void hammer_pages(void *arg)
 {
 	struct hammer *h = arg;
 
+	atomic_fetch_add(h->ready, 1);
+	while (atomic_load(h->ready) < h->step)
+		yield();
 	for (unsigned i = h->first; i < 256; i += h->step) {
-		wr(h->mm, P(i), i + 1000);
-		h->bad += rd(h->mm, P(i)) != i + 1000;
+		wr(h->mm, APART(i), i + 1000);
+		h->bad += rd(h->mm, APART(i)) != i + 1000;
 	}
 }
 
-TEST_SMP(fault, parallel_first_touch, "CPUs fault one space in at once", 2)
+TEST_SMP(fault, parallel_first_touch,
+	 "CPUs fault one space in at once, pages and tables", 2)
 {
-	struct mm *mm = world(256);
+	struct mm *mm = world(256 * 512);
+	_Atomic unsigned ready = 0;
 	struct thread *t[4];
 	struct hammer h[4];
 
 	for (unsigned i = 0; i < 4; i++) {
-		h[i] = (struct hammer){ mm, i, 4, 0 };
+		h[i] = (struct hammer){ mm, i, 4, 0, &ready };
 		t[i] = thread_create("hammer", hammer_pages, &h[i]);
 		REQUIRE(t[i]);
 	}
@@ -155,7 +167,7 @@ TEST_SMP(fault, parallel_first_touch, "CPUs fault one space in at once", 2)
 		EXPECT_EQ(h[i].bad, 0);
 	}
 	for (unsigned i = 0; i < 256; i++)
-		EXPECT_EQ(rd(mm, P(i)), i + 1000);
+		EXPECT_EQ(rd(mm, APART(i)), i + 1000);
 	EXPECT_EQ(mm->mapped, 256);
 	mm_put(mm);
 }
@@ -176,7 +188,7 @@ TEST(fault, one_page_for_all_who_fault_it,
 		struct hammer h[8];
 
 		for (unsigned i = 0; i < 8; i++) {
-			h[i] = (struct hammer){ mm, i, 8, 0 };
+			h[i] = (struct hammer){ mm, i, 8, 0, NULL };
 			t[i] = thread_create("same", same_page, &h[i]);
 			REQUIRE(t[i]);
 		}

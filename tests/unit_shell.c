@@ -125,7 +125,7 @@ TEST(shell, one_enter_one_line,
 TEST(shell, words_and_numbers,
      "a line is cut at blanks; a number is all digits and fits 64 bits")
 {
-	char line[] = "  one two   3 ", many[] = "a b c d e f g h i";
+	char line[] = "  one two   3 ", many[] = "a b c d e f g h i j";
 	char *argv[SHELL_WORDS];
 	uint64_t v = 0;
 
