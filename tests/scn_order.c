@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scn_order.c - what must not happen before the flush: B2, B3, B12, B39
+ *
+ * Every flush of an address space hits the probe tlb_flush, under pt_lock.  At
+ * that moment the tests look at the page: as long as one CPU may hold an old
+ * translation the page counts it as a mapping, and is nobody else's.
+ */
+#include "arch/cpu.h"
+#include "kernel/probe.h"
+#include "mm/entry.h"
+#include "mm/pmm.h"
+#include "tests/world.h"
+
+static struct {
+	struct mm *mm;
+	struct page *page;
+	unsigned flushes, unlocked;
+	uint32_t maps; /* of page, at the first flush of mm */
+	bool freed;
+} seen;
+
+static void at_flush(uint64_t mm, uint64_t start, void *arg)
+{
+	if (mm != (uint64_t)seen.mm)
+		return;
+	seen.unlocked += !spin_held(&seen.mm->pt_lock);
+	if (seen.flushes++)
+		return; /* the tables' */
+	seen.maps = page_maps(seen.page);
+	seen.freed = page_kind(seen.page) != PAGE_ANON;
+}
+
+/* Watch the page at VA of mm, which is loaded here from now on. */
+static void watch(struct mm *mm)
+{
+	seen.mm = mm;
+	seen.page = page_at(mm, VA);
+	REQUIRE(seen.page);
+	/* No reference of ours: it may be freed, and we want to know when. */
+	page_put(seen.page);
+	seen.flushes = seen.unlocked = 0;
+	mm_bind(mm);
+	rd(mm, VA);
+	EXPECT(probe_hook("tlb_flush", at_flush, NULL) > 0);
+}
+
+/* There was a flush, and before it the page was mapped maps times. */
+static void unwatch(uint32_t maps)
+{
+	probe_hook("tlb_flush", NULL, NULL);
+	EXPECT(seen.flushes > 0);
+	EXPECT_EQ(seen.unlocked, 0);
+	EXPECT_EQ(seen.maps, maps);
+	EXPECT(!seen.freed);
+	mm_bind(NULL);
+}
+
+static struct mm *written(void)
+{
+	struct mm *mm = world(2);
+
+	wr(mm, VA, 1);
+	return mm;
+}
+
+TEST(order, unmap_counts_after_the_flush,
+     "an unmapped or discarded page is mapped, and nobody else's, until the "
+     "flush (B2, B12, B39)")
+{
+	struct mm *mm = written();
+
+	if (!probe_on)
+		SKIP("probes are off");
+	watch(mm);
+	EXPECT_EQ(mm_discard(mm, VA, P(1)), 0);
+	unwatch(1);
+
+	wr(mm, VA, 2);
+	watch(mm);
+	EXPECT_EQ(mm_unmap(mm, VA, P(1)), 0);
+	unwatch(1);
+	mm_put(mm);
+}
+
+TEST(order, copy_counts_after_the_flush,
+     "a page that was copied is mapped until the flush (B9, B39)")
+{
+	struct mm *mm = written(), *child = fork_of(mm);
+
+	if (!probe_on)
+		SKIP("probes are off");
+	watch(mm);
+	EXPECT_EQ(wr(mm, VA, 2), 0);
+	unwatch(2);
+	EXPECT_EQ(page_maps(seen.page), 1);
+	mm_put(child);
+	mm_put(mm);
+}
+
+TEST(order, eviction_counts_after_the_flush,
+     "an evicted page is mapped until the flush (B39)")
+{
+	struct mm *mm = written();
+	struct page *page;
+
+	if (!probe_on)
+		SKIP("probes are off");
+	page = page_at(mm, VA);
+	watch(mm);
+	EXPECT_EQ(try_to_unmap(page), 0);
+	unwatch(1);
+	EXPECT_EQ(page_maps(page), 0);
+	page_put(page);
+	mm_put(mm);
+}
+
+TEST(order, tables_go_after_the_flush,
+     "a table page is freed after a flush of all that it translated (B3)")
+{
+	struct mm *mm = written();
+	uint64_t since;
+
+	if (!probe_on)
+		SKIP("probes are off");
+	mm_bind(mm);
+	since = rdtsc();
+	EXPECT_EQ(mm_unmap(mm, VA, P(2)), 0);
+	/* The pages' flush, and one more for what the walker keeps. */
+	EXPECT(probes_in_order(since, mm,
+			       "pte_clear tlb_flush tlb_flush table_free"));
+	mm_bind(NULL);
+	mm_put(mm);
+}
+
+TEST(order, refusal_changes_nothing,
+     "an access that is refused takes no frame and changes no entry (B52)")
+{
+	struct mm *mm = mm_create();
+	uint64_t entry, free;
+
+	REQUIRE(mm);
+	REQUIRE(mm_map(mm, VA, 2 * PAGE_SIZE, PROT_R, 0, NULL, 0, NULL) == 0);
+	EXPECT_EQ(rd(mm, VA), 0);
+	entry = entry_at(mm, VA) & ~(PTE_A | PTE_D);
+	free = pmm_free_pages();
+	EXPECT(wr(mm, VA, 1) && wr(mm, P(1), 1) && wr(mm, P(2), 1));
+	EXPECT_EQ(entry_at(mm, VA) & ~(PTE_A | PTE_D), entry);
+	EXPECT_EQ(entry_at(mm, P(1)), 0);
+	EXPECT_EQ(pmm_free_pages(), free);
+	EXPECT_EQ(mm->mapped, 0);
+	mm_put(mm);
+}
