@@ -173,7 +173,8 @@ const struct quirk quirks_tables[] = {
 		  "dma-remap" },
 	{ QUIRK(denies, true, "a device with an empty table reaches nothing"),
 	  .must = "the IOMMU lets devices pass that are denied" },
-	{ QUIRK(leaf_rights_count, true, "a leaf without IW stops a write") },
+	{ QUIRK(leaf_rights_count, true, "a leaf without IW stops a write"),
+	  .must = "the IOMMU lets devices write by leaves that say no" },
 	{ QUIRK(upper_rights_count, true,
 		"an upper entry without IW stops a write that the leaf "
 		"grants") },
