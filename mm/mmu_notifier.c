@@ -15,6 +15,7 @@
  */
 #include "kernel/err.h"
 #include "kernel/panic.h"
+#include "mm/interval_notifier.h"
 #include "mm/notifier_priv.h"
 
 struct srcu notifier_srcu;
@@ -27,8 +28,8 @@ static void window_open(struct mmu_notifier_range *range)
 
 	assert(range->start < range->end);
 	spin_lock(&subs->lock);
-	subs->active++;
 	range->upto = subs->joined;
+	mmu_interval_open(subs, range);
 	spin_unlock(&subs->lock);
 	range->told = subs;
 }
@@ -36,12 +37,14 @@ static void window_open(struct mmu_notifier_range *range)
 static void window_close(struct mmu_notifier_range *range)
 {
 	struct mmu_notifier_subscriptions *subs = range->told;
+	bool wake;
 
 	range->told = NULL;
 	spin_lock(&subs->lock);
-	assert(subs->active > 0);
-	subs->active--;
+	wake = mmu_interval_close(subs, range);
 	spin_unlock(&subs->lock);
+	if (wake)
+		wake_all(&subs->changed);
 }
 
 /*
@@ -105,17 +108,20 @@ static int range_start(struct mmu_notifier_range *range)
 {
 	unsigned reader = srcu_read_lock(&notifier_srcu);
 	struct refusals r = { .n = 0 };
+	int ret;
 
 	PROBE(range_start, range->mm, range->start);
 	window_open(range);
-	call_start(range, &r);
-	if (r.n) {
+	ret = mmu_interval_invalidate(range);
+	if (!ret)
+		call_start(range, &r);
+	if (r.n)
 		call_end(range, true, &r);
+	if (ret || r.n)
 		window_close(range);
-	}
 	PROBE(range_started, range->mm, range->start);
 	srcu_read_unlock(&notifier_srcu, reader);
-	return r.n ? err(EAGAIN) : 0;
+	return r.n ? err(EAGAIN) : ret;
 }
 
 void mmu_notifier_start_slow(struct mmu_notifier_range *range)
@@ -222,17 +228,45 @@ bool mmu_notifier_test_young(struct mm *mm, va_t va)
 
 /* ---- exit, and the oracle ----------------------------------------------- */
 
+void mmu_notifier_release_intervals(struct mmu_notifier_range *range)
+{
+	unsigned reader = srcu_read_lock(&notifier_srcu);
+	int ret;
+
+	window_open(range);
+	ret = mmu_interval_invalidate(range);
+	assert(ret == 0);
+	window_close(range);
+	srcu_read_unlock(&notifier_srcu, reader);
+}
+
 static const char *wrong;
+
+static void check_interval(struct itree_node *node)
+{
+	struct mmu_interval_notifier *mni =
+		container_of(node, struct mmu_interval_notifier, node);
+
+	if (mni->told || atomic_load(&mni->busy))
+		wrong = "an interval waits for no window";
+	else if (!(mni->seq & 1))
+		wrong = "an interval has an even sequence";
+}
 
 static void check_mm(struct mm *mm, void *arg)
 {
 	struct mmu_notifier_subscriptions *subs = mm->subscriptions;
+	struct itree_node *node;
 
 	if (!subs)
 		return;
 	spin_lock(&subs->lock);
-	if (subs->active)
+	if (!LIST_EMPTY(&subs->windows))
 		wrong = "a notifier window is open";
+	else if (subs->meeting || (subs->seq & 1))
+		wrong = "the sequence says that an interval is changing";
+	itree_for_each (node, &subs->intervals, 0, UINT64_MAX)
+		check_interval(node);
 	spin_unlock(&subs->lock);
 }
 

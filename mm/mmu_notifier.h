@@ -47,8 +47,10 @@ struct mmu_notifier_range {
 
 	/* Of the chain: NULL when nobody was told. */
 	struct mmu_notifier_subscriptions *told;
-	uint64_t upto; /* those who joined later were not told              */
-	uint64_t seq;  /* for interval notifiers; 0: none is concerned      */
+	uint64_t upto;   /* those who joined later were not told            */
+	uint64_t number; /* of all windows of the mm                        */
+	uint64_t seq;    /* for interval notifiers; 0: it meets none        */
+	LIST_ENTRY(mmu_notifier_range) link; /* open ones                   */
 };
 
 /*

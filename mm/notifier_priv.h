@@ -12,21 +12,20 @@
 #include "kernel/list.h"
 #include "mm/mmu_notifier.h"
 
-struct mmu_interval_notifier;
-
-/* Key: (L) lock  (W) lock, and only while no window is open; to read: lock, or
- *          a window of one's own */
+/* Key: (L) lock */
 struct mmu_notifier_subscriptions {
 	struct spinlock lock;              /* RANK_NOTIFIER                  */
 	struct mmu_notifier *_Atomic list; /* (L) newest first; SRCU to read */
 	uint64_t joined;                   /* (L) how many ever did          */
-	uint64_t active;                   /* (L) open windows               */
 
 	/* mm/interval_notifier.c */
-	struct itree intervals; /* (W)                                       */
+	LIST_HEAD(, mmu_notifier_range) windows; /* (L) open                 */
+	uint64_t opened;        /* (L) how many ever were                    */
+	_Atomic bool complete;  /* every open window is in `windows`         */
+	struct itree intervals; /* (L) every mmu_interval_notifier           */
 	uint64_t seq;           /* (L) odd: a window meets an interval       */
-	LIST_HEAD(, mmu_interval_notifier) deferred; /* (L) to go in or out  */
-	struct waitq changed; /* a window closed, an interval went in or out */
+	uint64_t meeting;       /* (L) how many do                           */
+	struct waitq changed;   /* who waits for a window to close           */
 };
 
 /* Every walk of a chain, of every mm, is a reader. */
@@ -38,6 +37,11 @@ extern struct srcu notifier_srcu;
 	     (mn);                                                             \
 	     (mn) = atomic_load_explicit(&(mn)->next, memory_order_acquire))
 
-/* Context: mm->lock held to write.  NULL without memory. */
-struct mmu_notifier_subscriptions *
-mmu_notifier_subscriptions_get(struct mm *mm);
+/*
+ * Make mm->subscriptions, if there are none: from its return every window is
+ * known to the chain.  Context: mm->lock held to write.  Returns -ENOMEM.
+ */
+must_check int mmu_notifier_subscriptions_get(struct mm *mm);
+
+/* A window that only intervals are told of. */
+void mmu_notifier_release_intervals(struct mmu_notifier_range *range);

@@ -35,33 +35,6 @@ void mmu_notifier_init(void)
 	assert(worker);
 }
 
-struct mmu_notifier_subscriptions *mmu_notifier_subscriptions_get(struct mm *mm)
-{
-	struct mmu_notifier_subscriptions *subs = mm->subscriptions;
-
-	assert(rw_held_write(&mm->lock));
-	if (subs)
-		return subs;
-	subs = pool_alloc(&subscriptions_pool);
-	if (!subs)
-		return NULL;
-	spin_init(&subs->lock, RANK_NOTIFIER, "subscriptions");
-	mm->subscriptions = subs;
-	/* Whoever sees the bit sees the pointer (mm_has_notifiers()). */
-	atomic_fetch_or(&mm->cpus, MM_NOTIFIED);
-	return subs;
-}
-
-void mmu_notifier_subscriptions_destroy(struct mm *mm)
-{
-	struct mmu_notifier_subscriptions *subs = mm->subscriptions;
-
-	if (!subs)
-		return;
-	assert(!atomic_load(&subs->list) && !subs->active);
-	pool_free(&subscriptions_pool, subs);
-}
-
 /* Every window that was open has been closed when this returns. */
 static void windows_drain(struct mm *mm)
 {
@@ -72,6 +45,40 @@ static void windows_drain(struct mm *mm)
 		rmap_lock_write(r);
 		rmap_unlock_write(r);
 	}
+}
+
+int mmu_notifier_subscriptions_get(struct mm *mm)
+{
+	struct mmu_notifier_subscriptions *subs;
+
+	assert(rw_held_write(&mm->lock));
+	assert(atomic_load(&mm->users) > 0);
+	if (mm->subscriptions)
+		return 0;
+	subs = pool_alloc(&subscriptions_pool);
+	if (!subs)
+		return err(ENOMEM);
+	spin_init(&subs->lock, RANK_NOTIFIER, "subscriptions");
+	LIST_INIT(&subs->windows);
+	itree_init(&subs->intervals);
+	waitq_init(&subs->changed);
+	mm->subscriptions = subs;
+	/* Whoever sees the bit sees the pointer (mm_has_notifiers()). */
+	atomic_fetch_or(&mm->cpus, MM_NOTIFIED);
+	windows_drain(mm);
+	atomic_store_explicit(&subs->complete, true, memory_order_release);
+	return 0;
+}
+
+void mmu_notifier_subscriptions_destroy(struct mm *mm)
+{
+	struct mmu_notifier_subscriptions *subs = mm->subscriptions;
+
+	if (!subs)
+		return;
+	assert(!atomic_load(&subs->list) && LIST_EMPTY(&subs->windows));
+	assert(itree_empty(&subs->intervals) && !(subs->seq & 1));
+	pool_free(&subscriptions_pool, subs);
 }
 
 static void join(struct mmu_notifier_subscriptions *subs,
@@ -110,13 +117,11 @@ static void unlink(struct mmu_notifier_subscriptions *subs,
 
 int mmu_notifier_register_locked(struct mmu_notifier *mn, struct mm *mm)
 {
-	struct mmu_notifier_subscriptions *subs;
+	int ret = mmu_notifier_subscriptions_get(mm);
 
-	assert(atomic_load(&mm->users) > 0);
-	subs = mmu_notifier_subscriptions_get(mm);
-	if (!subs)
-		return err(ENOMEM);
-	join(subs, mn, mm);
+	if (ret)
+		return ret;
+	join(mm->subscriptions, mn, mm);
 	windows_drain(mm);
 	return 0;
 }
@@ -195,13 +200,11 @@ static struct mmu_notifier *find_get(struct mmu_notifier_subscriptions *subs,
 static int get_locked(const struct mmu_notifier_ops *ops, struct mm *mm,
 		      struct mmu_notifier **out)
 {
-	struct mmu_notifier_subscriptions *subs;
-	int ret = 0;
+	int ret = mmu_notifier_subscriptions_get(mm);
 
-	subs = mmu_notifier_subscriptions_get(mm);
-	if (!subs)
-		return err(ENOMEM);
-	*out = find_get(subs, ops, &ret);
+	if (ret)
+		return ret;
+	*out = find_get(mm->subscriptions, ops, &ret);
 	if (*out)
 		return ret;
 	*out = ops->alloc_notifier(mm);
@@ -269,11 +272,14 @@ static void unlink_all(struct mmu_notifier_subscriptions *subs)
 void mmu_notifier_release(struct mm *mm)
 {
 	struct mmu_notifier_subscriptions *subs = mm->subscriptions;
+	struct mmu_notifier_range range;
 	struct mmu_notifier *mn;
 	unsigned reader;
 
 	if (!subs)
 		return;
+	mmu_notifier_range_init(&range, MMU_NOTIFY_RELEASE, mm, 0, UINT64_MAX);
+	mmu_notifier_release_intervals(&range);
 	reader = srcu_read_lock(&notifier_srcu);
 	for_each_listener (mn, subs)
 		release_once(mn, mm);

@@ -2,12 +2,13 @@
 /*
  * cast.h - the listeners of the notifier scenarios
  *
- *   recorder  writes down what it is told, in words, and when
+ *   recorder  writes down what it is told, in words
+ *   watch     listens to one interval and keeps one word of it
  */
 #pragma once
 
 #include "kernel/string.h"
-#include "mm/mmu_notifier.h"
+#include "mm/interval_notifier.h"
 #include "tests/world.h"
 
 /* ---- recorder ----------------------------------------------------------- */
@@ -61,3 +62,30 @@ const char *heard(struct recorder *r);
 			test_fail(__FILE__, __LINE__,                       \
 				  "heard \"%s\", want \"%s\"", got_, want); \
 	} while (0)
+
+/* ---- watch -------------------------------------------------------------- */
+
+struct gate;
+
+struct watch {
+	struct mmu_interval_notifier mni;
+	struct spinlock lock; /* RANK_DOMAIN                               */
+	uint64_t copy;        /* of what it looked up; 0: none             */
+	bool valid;           /* the flag of 2019, with its bug            */
+	unsigned told;
+	enum mmu_notifier_event event;
+	bool refuses;      /* who may not block                            */
+	struct gate *gate; /* of the callback                              */
+};
+
+extern const struct mmu_interval_notifier_ops watch_ops;
+
+/* Listen to n pages from VA + first pages on; fails the test if it cannot. */
+void watch(struct watch *w, struct mm *mm, unsigned first, unsigned n);
+
+/* Discard pages [from, to): a window, and nothing is mapped any more. */
+void change(struct mm *mm, unsigned from, unsigned to);
+
+/* Open a window over pages [from, to).  Context: mm->lock held. */
+void window(struct mmu_notifier_range *range, struct mm *mm, unsigned from,
+	    unsigned to);

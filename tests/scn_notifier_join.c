@@ -111,24 +111,25 @@ TEST(notifier, joining_waits_for_a_window,
 	mm_put(mm);
 }
 
-/* The walk has not come to the mm yet: its window is heard, all of it. */
-static const char window[] = "start clear 0-1; range 0-1; end 0-1";
-
 TEST(notifier, joining_waits_for_a_reverse_map_walk,
      "a walk that holds no mm->lock is waited for too")
 {
 	struct mm *mm = written(1);
 	struct page *page = page_at(mm, VA);
 
-	join_during(mm, "rmap_walk", page, evict, page, window);
+	join_during(mm, "rmap_walk", page, evict, page, "");
 	page_put(page);
 	mm_put(mm);
 }
 
+/* The walk has not come to the mm yet: its window is heard, all of it. */
+static const char whole[] = "start clear 0-1; range 0-1; end 0-1";
+
 TEST(notifier, joining_waits_for_a_walk_of_an_object,
-     "so is a walk of an object's pages")
+     "so is a walk of an object's pages, where others listen already")
 {
 	struct object *o = object_create(1);
+	struct recorder first;
 	struct page *page;
 	struct mm *mm;
 
@@ -136,7 +137,9 @@ TEST(notifier, joining_waits_for_a_walk_of_an_object,
 	mm = world_shared(o, 1);
 	wr(mm, VA, 1);
 	page = page_at(mm, VA);
-	join_during(mm, "rmap_walk", page, evict, page, window);
+	record(&first, mm);
+	join_during(mm, "rmap_walk", page, evict, page, whole);
+	record_end(&first);
 	page_put(page);
 	mm_put(mm);
 	object_put(o);

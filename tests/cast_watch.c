@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cast_watch.c - a client of one interval notifier
+ */
+#include "kernel/panic.h"
+#include "tests/cast.h"
+#include "tests/gate.h"
+
+static bool watch_invalidate(struct mmu_interval_notifier *mni,
+			     const struct mmu_notifier_range *range,
+			     uint64_t seq)
+{
+	struct watch *w = container_of(mni, struct watch, mni);
+
+	if (w->refuses && !range->blockable)
+		return false;
+	if (w->gate)
+		gate_enter(w->gate);
+	spin_lock(&w->lock);
+	mmu_interval_set_seq(mni, seq);
+	w->copy = 0;
+	w->valid = false;
+	w->told++;
+	w->event = range->event;
+	spin_unlock(&w->lock);
+	return true;
+}
+
+const struct mmu_interval_notifier_ops watch_ops = {
+	.invalidate = watch_invalidate,
+};
+
+void watch(struct watch *w, struct mm *mm, unsigned first, unsigned n)
+{
+	*w = (struct watch){ .told = 0 };
+	spin_init(&w->lock, RANK_DOMAIN, "watch");
+	REQUIRE(mmu_interval_notifier_insert(&w->mni, mm, P(first),
+					     n * PAGE_SIZE, &watch_ops) == 0);
+}
+
+void window(struct mmu_notifier_range *range, struct mm *mm, unsigned from,
+	    unsigned to)
+{
+	mmu_notifier_range_init(range, MMU_NOTIFY_CLEAR, mm, P(from), P(to));
+	mmu_notifier_invalidate_range_start(range);
+}
+
+void change(struct mm *mm, unsigned from, unsigned to)
+{
+	EXPECT_EQ(mm_discard(mm, P(from), P(to)), 0);
+}
