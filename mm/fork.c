@@ -191,13 +191,14 @@ static int fork_regions(struct fork *f)
 int mm_fork(struct mm *parent, struct mm **child)
 {
 	struct fork f = { .parent = parent, .child = mm_create() };
-	struct mmu_notifier_range range = { .told = NULL };
+	struct mmu_notifier_range range;
 	int ret;
 
 	if (!f.child)
 		return err(ENOMEM);
 	rw_write_lock(&parent->lock);
 	fork_extent(&f);
+	range.told = NULL;
 	if (f.start < f.end) {
 		mmu_notifier_range_init(&range, MMU_NOTIFY_PROTECTION_PAGE,
 					parent, f.start, f.end);

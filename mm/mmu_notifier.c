@@ -134,8 +134,10 @@ void mmu_notifier_start_slow(struct mmu_notifier_range *range)
 int mmu_notifier_invalidate_range_start_nonblock(
 	struct mmu_notifier_range *range)
 {
+	if (!range->mm)
+		return 0;
 	range->blockable = false;
-	return mm_has_notifiers(range->mm) ? range_start(range) : 0;
+	return range_start(range);
 }
 
 void mmu_notifier_end_slow(struct mmu_notifier_range *range, bool only_end)

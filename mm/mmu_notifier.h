@@ -39,7 +39,7 @@ enum mmu_notifier_event {
 
 /* One announced change: from start to end, on the stack of who makes it. */
 struct mmu_notifier_range {
-	struct mm *mm;
+	struct mm *mm; /* NULL: nobody listens, the rest is not filled in    */
 	va_t start, end;
 	enum mmu_notifier_event event;
 	bool blockable; /* false: callbacks may not sleep, but may refuse   */
@@ -210,17 +210,21 @@ void mmu_notifier_synchronize(void);
 void mmu_notifier_start_slow(struct mmu_notifier_range *range);
 void mmu_notifier_end_slow(struct mmu_notifier_range *range, bool only_end);
 
+/* Where nobody listens this is one load and one branch, and so is start. */
 static inline void mmu_notifier_range_init(struct mmu_notifier_range *range,
 					   enum mmu_notifier_event event,
 					   struct mm *mm, va_t start, va_t end)
 {
+	range->mm = NULL;
+	range->told = NULL;
+	if (likely(!mm_has_notifiers(mm)))
+		return;
 	range->mm = mm;
 	range->start = start;
 	range->end = end;
 	range->event = event;
 	range->blockable = true;
 	range->owner = NULL;
-	range->told = NULL;
 }
 
 static inline void
@@ -228,7 +232,7 @@ mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
 {
 	if (CONFIG_CHECK)
 		might_sleep();
-	if (unlikely(mm_has_notifiers(range->mm)))
+	if (unlikely(range->mm))
 		mmu_notifier_start_slow(range);
 }
 

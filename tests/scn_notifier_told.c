@@ -68,6 +68,51 @@ TEST(notifier, zero_page_goes_like_any_other,
 	mm_put(mm);
 }
 
+static void entry_is_empty(uint64_t mm_, uint64_t va, void *arg)
+{
+	struct mm *mm = (struct mm *)mm_;
+	unsigned *seen = arg;
+
+	/* pt_lock is held: the slot is looked at as a device would. */
+	if (va != P(0))
+		return;
+	++*seen;
+	EXPECT_EQ(pte_read(pt_slot(&mm->pt, va, 0, false)), 0);
+}
+
+TEST(notifier, nothing_is_set_until_all_were_told,
+     "while the old page is being flushed anywhere, nobody finds a new one "
+     "(C20, C21)")
+{
+	struct mm *mm = world(1), *child;
+	struct recorder r;
+	struct page *page;
+	unsigned seen = 0;
+
+	if (!probe_on)
+		SKIP("probes are off");
+	rd(mm, VA);
+	record(&r, mm);
+	probe_hook("range", entry_is_empty, &seen);
+	probe_hook("range_flushed", entry_is_empty, &seen);
+	wr(mm, VA, 1); /* the zero page goes */
+	probe_hook("range", NULL, NULL);
+	probe_hook("range_flushed", NULL, NULL);
+	child = fork_of(mm);
+	probe_hook("range", entry_is_empty, &seen);
+	probe_hook("range_flushed", entry_is_empty, &seen);
+	wr(mm, VA, 2); /* the shared page goes */
+	page = page_at(mm, VA);
+	EXPECT_EQ(try_to_unmap(page), 0);
+	probe_hook("range", NULL, NULL);
+	probe_hook("range_flushed", NULL, NULL);
+	EXPECT_EQ(seen, 6);
+	page_put(page);
+	record_end(&r);
+	mm_put(child);
+	mm_put(mm);
+}
+
 TEST(notifier, reuse_is_flushed_elsewhere,
      "a right gained in place flushes other MMUs, with no window (H18)")
 {
