@@ -19,13 +19,17 @@
 #define MMIO_ALIGN  0x4000
 
 /* Device entries: two high bits of the type say how long one is. */
-#define ENTRY_ALL         1
-#define ENTRY_SELECT      2
-#define ENTRY_RANGE_START 3
-#define ENTRY_RANGE_END   4
-#define ENTRY_ACPI_HID    0xf0
-#define HID_LENGTH_AT     21u
-#define HID_HEADER        22u
+#define ENTRY_ALL          1
+#define ENTRY_SELECT       2
+#define ENTRY_RANGE_START  3
+#define ENTRY_RANGE_END    4
+#define ENTRY_ALIAS_SELECT 0x42 /* whose requests bear another's number */
+#define ENTRY_ALIAS_RANGE  0x43
+#define ENTRY_EXT_SELECT   0x46 /* with settings that we do not need     */
+#define ENTRY_EXT_RANGE    0x47
+#define ENTRY_ACPI_HID     0xf0
+#define HID_LENGTH_AT      21u
+#define HID_HEADER         22u
 
 static uint16_t get16(const uint8_t *p)
 {
@@ -50,9 +54,10 @@ static const char *range_add(struct ivrs *ivrs, unsigned first, unsigned last)
 	struct ivrs_range *top =
 		ivrs->n_ranges ? &ivrs->ranges[ivrs->n_ranges - 1] : NULL;
 
-	if (ivrs_covers(ivrs, (uint16_t)first) &&
-	    ivrs_covers(ivrs, (uint16_t)last))
-		return NULL; /* told twice, by a block of another type */
+	for (unsigned i = 0; i < ivrs->n_ranges; i++)
+		if (first >= ivrs->ranges[i].first &&
+		    last <= ivrs->ranges[i].last)
+			return NULL; /* told twice, by a block of another type */
 	if (top && top->last + 1u == first) {
 		top->last = (uint16_t)last;
 		return NULL;
@@ -75,35 +80,58 @@ static unsigned entry_length(const uint8_t *p, unsigned left)
 	return len > left ? 0 : len;
 }
 
+/* A range that has begun and not ended; nothing begins meanwhile. */
+struct open_range {
+	bool open;
+	unsigned first;
+};
+
+static const char *parse_entry(struct ivrs *ivrs, const uint8_t *p,
+			       struct open_range *range)
+{
+	unsigned devid = get16(p + 1);
+
+	switch (p[0]) {
+	case ENTRY_ALL:
+		return range_add(ivrs, 0, 0xffff);
+	case ENTRY_SELECT:
+	case ENTRY_ALIAS_SELECT:
+	case ENTRY_EXT_SELECT:
+		return range_add(ivrs, devid, devid);
+	case ENTRY_RANGE_START:
+	case ENTRY_ALIAS_RANGE:
+	case ENTRY_EXT_RANGE:
+		if (range->open)
+			return "an ACPI IVRS range begins inside another";
+		*range = (struct open_range){ true, devid };
+		return NULL;
+	case ENTRY_RANGE_END:
+		if (!range->open || devid < range->first)
+			return "an ACPI IVRS range ends before it began";
+		range->open = false;
+		return range_add(ivrs, range->first, devid);
+	}
+	return NULL; /* interrupt controllers, ACPI devices, padding */
+}
+
 static const char *parse_entries(struct ivrs *ivrs, const uint8_t *p,
 				 unsigned left)
 {
-	const char *why = NULL;
-	int first = -1; /* of a range that has begun */
+	struct open_range range = { false, 0 };
 
-	while (left && !why) {
-		unsigned len = entry_length(p, left), devid;
+	while (left) {
+		unsigned len = entry_length(p, left);
+		const char *why;
 
 		if (!len)
 			return "an ACPI IVRS entry runs out of its block";
-		devid = len >= 4 ? get16(p + 1) : 0;
-		if (p[0] == ENTRY_ALL) {
-			why = range_add(ivrs, 0, 0xffff);
-		} else if (p[0] == ENTRY_SELECT) {
-			why = range_add(ivrs, devid, devid);
-		} else if (p[0] == ENTRY_RANGE_START) {
-			first = (int)devid;
-		} else if (p[0] == ENTRY_RANGE_END) {
-			if (first < 0 || devid < (unsigned)first)
-				return "an ACPI IVRS range ends before it "
-				       "began";
-			why = range_add(ivrs, (unsigned)first, devid);
-			first = -1;
-		}
+		why = parse_entry(ivrs, p, &range);
+		if (why)
+			return why;
 		p += len;
 		left -= len;
 	}
-	return why;
+	return range.open ? "an ACPI IVRS range does not end" : NULL;
 }
 
 static const char *parse_block(struct ivrs *ivrs, const uint8_t *p,
