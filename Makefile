@@ -115,7 +115,7 @@ HOST	:= $(O)/host
 HOST_CFLAGS := -std=gnu11 -g -O1 -Wall -Wextra -Werror -Wno-unused-parameter \
 	   -fsanitize=address,undefined -fno-sanitize-recover -I. -DCONFIG_CHECK=1
 STRING	:= memcpy memmove memset memcmp strlen strcmp strncmp strchr
-fuzz_firmware := boot/multiboot drivers/acpi kernel/string
+fuzz_firmware := boot/multiboot drivers/acpi iommu/ivrs kernel/string
 fuzz_text := kernel/printk kernel/string
 fuzz_itree := kernel/itree
 HOST_TESTS := fuzz_firmware fuzz_text fuzz_itree

@@ -6,13 +6,17 @@
  * parsers are pure functions over a reader.  Each read is given a buffer of
  * exactly the bytes asked for, so that one byte too far is seen.
  */
+#include <sanitizer/asan_interface.h>
 #include <string.h>
 #include "boot/multiboot.h"
 #include "drivers/acpi.h"
+#include "iommu/ivrs.h"
+#include "iommu/port.h"
 #include "tests/host/host.h"
 
 #define MEMORY (1u << 20)
 #define ROUNDS 100000
+#define IVRS   0x23000
 
 static uint8_t memory[MEMORY];
 static void *given[16384];
@@ -171,6 +175,99 @@ static void windows(void)
 	CHECK(refused > 0);
 }
 
+/* Two blocks for one IOMMU: selects, a range, an interrupt controller, all. */
+static void good_ivrs(void)
+{
+	static const uint8_t entries[] = {
+		2, 0x80, 0, 0, 3,    0x90, 0,    0, 4, 0x97, 0, 0, 0x48, 0,
+		0, 0,    0, 0, 0xa0, 1,    0x42, 8, 0, 0,    0, 9, 0,    0,
+	};
+	unsigned at = IVRS + IVRS_FIRST_BLOCK;
+
+	good_tables();
+	put32(0x20004, 48);
+	put32(0x2002c, IVRS);
+	checksum(0x20000, 48, 9);
+	put(IVRS, "IVRS", 4);
+	for (unsigned type = 0x10; type <= 0x11; type++) {
+		unsigned header = type == 0x10 ? 24 : 40;
+
+		memory[at] = (uint8_t)type;
+		memory[at + 2] = (uint8_t)(header + sizeof(entries));
+		memory[at + 4] = 0x18;
+		memory[at + 6] = 0x40;
+		put64(at + 8, 0xfed80000);
+		put(at + header, entries, sizeof(entries));
+		at += header + sizeof(entries);
+	}
+	put32(IVRS + 4, at - IVRS);
+	checksum(IVRS, at - IVRS, 9);
+}
+
+/* Parse it so that a look behind its end is seen. */
+static const char *parse_exactly(struct acpi_table *table, struct ivrs *ivrs)
+{
+	size_t left = sizeof(table->bytes) - table->length;
+	const char *why;
+
+	ASAN_POISON_MEMORY_REGION(table->bytes + table->length, left);
+	why = ivrs_parse(table, ivrs);
+	ASAN_UNPOISON_MEMORY_REGION(table->bytes + table->length, left);
+	return why;
+}
+
+static void check_ivrs(const struct ivrs *ivrs)
+{
+	struct mem_range low = { 0, ivrs->mmio }, all = { 0, UINT64_MAX };
+
+	CHECK(ivrs->mmio && ivrs->mmio % IOMMU_MMIO_SIZE == 0);
+	CHECK(ivrs->mmio + IOMMU_MMIO_SIZE <= PA_MAX);
+	CHECK(!ivrs_check_mmio(ivrs, &low, 1));
+	CHECK(ivrs_check_mmio(ivrs, &all, 1));
+	CHECK(ivrs->n_ranges <= IVRS_RANGES);
+	for (unsigned i = 0; i < ivrs->n_ranges; i++) {
+		const struct ivrs_range *r = &ivrs->ranges[i];
+
+		CHECK(r->first <= r->last);
+		CHECK(ivrs_covers(ivrs, r->first) &&
+		      ivrs_covers(ivrs, r->last));
+	}
+}
+
+/* An IVRS gives registers that may be, and ranges in order, or a sentence. */
+static void iommus(void)
+{
+	static struct acpi_table table;
+	unsigned refused = 0;
+	struct ivrs ivrs;
+
+	good_ivrs();
+	CHECK(!acpi_find(read_exactly, "IVRS", NULL, &table));
+	CHECK(!parse_exactly(&table, &ivrs));
+	CHECK(ivrs.mmio == 0xfed80000 && ivrs.devid == 0x18);
+	CHECK(ivrs.n_ranges == 3 && ivrs_covers(&ivrs, 0x93));
+	check_ivrs(&ivrs);
+	CHECK(acpi_find(read_exactly, "IVRS", "IVRS", &table));
+	give_back();
+	for (host_round = 0; host_round < ROUNDS; host_round++) {
+		good_ivrs();
+		/* Mostly near the truth, sometimes cut off, sometimes noise. */
+		memcpy(&table.length, memory + IVRS + 4, 4);
+		spoil(IVRS + 36, 150);
+		if (host_round % 4 == 0)
+			table.length = 36 + (uint32_t)below(160);
+		for (unsigned i = 0; host_round % 8 == 1 && i < 160; i++)
+			memory[IVRS + 36 + i] = (uint8_t)below(256);
+		memcpy(table.bytes, memory + IVRS, table.length);
+		if (parse_exactly(&table, &ivrs))
+			refused++;
+		else
+			check_ivrs(&ivrs);
+	}
+	CHECK(refused > ROUNDS / 10 && refused < ROUNDS);
+	printf("ok iommus: %u of %u spoiled tables refused\n", refused, ROUNDS);
+}
+
 static void firmware(void)
 {
 	static struct acpi_table table;
@@ -210,5 +307,6 @@ int main(int argc, char **argv)
 	host_begin(argc, argv);
 	loader();
 	firmware();
+	iommus();
 	return 0;
 }
