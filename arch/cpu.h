@@ -9,12 +9,12 @@
 #pragma once
 
 #include "arch/compiler.h"
+#include "arch/trap.h"
 #include "arch/types.h"
 
 #define MAX_CPUS 8
 
 struct thread;
-struct trap_frame;
 
 /* Key: (C) only this CPU  (I) immutable after cpu_init()  (A) atomic */
 struct cpu {
@@ -27,6 +27,7 @@ struct cpu {
 	uint32_t lapic_id;             /* (I)                                */
 	_Atomic uint32_t stopped;      /* (A) halted by smp_stop_others()    */
 	struct trap_frame *stop_frame; /* (C) what it was doing then        */
+	struct trap_frame panic_frame; /* (C) gs:48, who called panic()      */
 };
 
 #define CPU_GS_ID           8
@@ -34,11 +35,13 @@ struct cpu {
 #define CPU_GS_CURRENT      16
 #define CPU_GS_IRQ_DEPTH    24
 #define CPU_GS_NEED_RESCHED 28
+#define CPU_GS_FRAME        48 /* kernel/panic.asm                        */
 _Static_assert(offsetof(struct cpu, id) == CPU_GS_ID, "gs offset");
 _Static_assert(offsetof(struct cpu, preempt_count) == CPU_GS_PREEMPT, "gs");
 _Static_assert(offsetof(struct cpu, current) == CPU_GS_CURRENT, "gs offset");
 _Static_assert(offsetof(struct cpu, irq_depth) == CPU_GS_IRQ_DEPTH, "gs");
 _Static_assert(offsetof(struct cpu, need_resched) == CPU_GS_NEED_RESCHED, "gs");
+_Static_assert(offsetof(struct cpu, panic_frame) == CPU_GS_FRAME, "gs offset");
 
 extern struct cpu cpus[MAX_CPUS];
 

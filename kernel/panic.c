@@ -59,7 +59,20 @@ static void backtrace(uint64_t rip, uint64_t rbp)
 	}
 }
 
-static void print_cpu(const struct cpu *cpu, uint64_t rip, uint64_t rbp)
+static void print_registers(const struct trap_frame *f)
+{
+	printk("  rip %016lx rsp %016lx rflags %lx\n", f->rip, f->rsp,
+	       f->rflags);
+	printk("  rax %016lx rbx %016lx rcx %016lx rdx %016lx\n", f->rax,
+	       f->rbx, f->rcx, f->rdx);
+	printk("  rsi %016lx rdi %016lx rbp %016lx r8  %016lx\n", f->rsi,
+	       f->rdi, f->rbp, f->r8);
+	printk("  r9  %016lx r10 %016lx r11 %016lx r12 %016lx\n", f->r9, f->r10,
+	       f->r11, f->r12);
+	printk("  r13 %016lx r14 %016lx r15 %016lx\n", f->r13, f->r14, f->r15);
+}
+
+static void print_cpu(const struct cpu *cpu, const struct trap_frame *frame)
 {
 	const struct thread *t = cpu->current;
 
@@ -69,22 +82,8 @@ static void print_cpu(const struct cpu *cpu, uint64_t rip, uint64_t rbp)
 	for (unsigned i = 0; t && i < t->n_held; i++)
 		printk("  holds %s (rank %d) at %p\n", t->held[i].name,
 		       (int)t->held[i].rank, (void *)t->held[i].lock);
-	backtrace(rip, rbp);
-}
-
-static void print_registers(const struct trap_frame *f)
-{
-	printk("%s, error %lx, cr2 %lx, cr3 %lx\n",
-	       trap_name((unsigned)f->vector), f->error, read_cr2(),
-	       read_cr3());
-	printk("rip %016lx rsp %016lx rflags %lx\n", f->rip, f->rsp, f->rflags);
-	printk("rax %016lx rbx %016lx rcx %016lx rdx %016lx\n", f->rax, f->rbx,
-	       f->rcx, f->rdx);
-	printk("rsi %016lx rdi %016lx rbp %016lx r8  %016lx\n", f->rsi, f->rdi,
-	       f->rbp, f->r8);
-	printk("r9  %016lx r10 %016lx r11 %016lx r12 %016lx\n", f->r9, f->r10,
-	       f->r11, f->r12);
-	printk("r13 %016lx r14 %016lx r15 %016lx\n", f->r13, f->r14, f->r15);
+	print_registers(frame);
+	backtrace(frame->rip, frame->rbp);
 }
 
 /* The thread asked for it (panic_catch): only it ends. */
@@ -108,7 +107,8 @@ static void end_thread(struct thread *t, const char *cause)
 	thread_exit();
 }
 
-noreturn static void last_words(const char *cause, struct trap_frame *frame)
+noreturn static void last_words(const char *cause,
+				const struct trap_frame *frame)
 {
 	struct thread *t = cpu_current();
 	int speaker = 0, self;
@@ -129,21 +129,22 @@ noreturn static void last_words(const char *cause, struct trap_frame *frame)
 	if (report_hook)
 		report_hook(cause);
 	printk("panic: %s\n", cause);
-	if (frame)
-		print_registers(frame);
-	print_cpu(this_cpu(), frame ? frame->rip : 0,
-		  frame ? frame->rbp : (uint64_t)__builtin_frame_address(0));
+	printk("cr2 %lx cr3 %lx\n", read_cr2(), read_cr3());
+	print_cpu(this_cpu(), frame);
 	for (unsigned i = 0; i < cpu_count(); i++)
 		if (i != cpu_id() && cpus[i].stopped)
-			print_cpu(&cpus[i], cpus[i].stop_frame->rip,
-				  cpus[i].stop_frame->rbp);
+			print_cpu(&cpus[i], cpus[i].stop_frame);
+		else if (i != cpu_id())
+			printk("cpu%u: does not answer\n", i);
 	probe_dump(PROBES_SHOWN);
 	if (exit_hook)
 		exit_hook();
 	cpu_halt();
 }
 
-void panic(const char *fmt, ...)
+/* panic() is in panic.asm, which keeps the caller's registers for us. */
+noreturn void panic_speak(const char *fmt, ...);
+void panic_speak(const char *fmt, ...)
 {
 	char cause[256];
 	va_list args;
@@ -151,15 +152,16 @@ void panic(const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintk(cause, sizeof(cause), fmt, args);
 	va_end(args);
-	last_words(cause, NULL);
+	last_words(cause, &this_cpu()->panic_frame);
 }
 
 static void fatal_trap(struct trap_frame *frame)
 {
 	char cause[128];
 
-	snprintk(cause, sizeof(cause), "%s at %lx, cr2 %lx",
-		 trap_name((unsigned)frame->vector), frame->rip, read_cr2());
+	snprintk(cause, sizeof(cause), "%s at %lx, error %lx, cr2 %lx",
+		 trap_name((unsigned)frame->vector), frame->rip, frame->error,
+		 read_cr2());
 	last_words(cause, frame);
 }
 

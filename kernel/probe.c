@@ -107,7 +107,8 @@ void probe_dump(size_t n)
 
 	n = probe_collect(hits, n < 64 ? n : 64, 0, 0);
 	for (size_t i = 0; i < n; i++)
-		printk("  probe %lu cpu%u thread %u %-16s %lx %lx\n",
+		printk("  probe %lu cpu%u thread %u %-16s %lx %lx  %s:%d\n",
 		       hits[i].tsc, hits[i].cpu, hits[i].thread,
-		       hits[i].point->name, hits[i].a, hits[i].b);
+		       hits[i].point->name, hits[i].a, hits[i].b,
+		       hits[i].point->file, hits[i].point->line);
 }

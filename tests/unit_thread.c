@@ -418,3 +418,31 @@ TEST(panic, is_caught_by_request, "panic_catch gives the cause, and goes on")
 	EXPECT(says(panics, "on purpose 7"));
 	EXPECT(says(nothing, NULL));
 }
+
+#define MAGIC UINT64_C(0x5ca1ab1e0ddba11)
+
+/* One instruction before panic(), r12 is what it will be in the dump. */
+static void panics_with_magic(void *arg)
+{
+	register uint64_t r12 __asm__("r12") = MAGIC;
+
+	__asm__ volatile("call panic" ::"D"("with magic"), "a"(0), "r"(r12)
+			 : "memory");
+}
+
+TEST(panic, registers_are_the_callers,
+     "the registers that a panic shows are those of who called it")
+{
+	uint64_t at = (uint64_t)panics_with_magic;
+	unsigned found = 0;
+
+	EXPECT(says(panics_with_magic, "with magic"));
+	for (unsigned i = 0; i < cpu_count(); i++) {
+		const struct trap_frame *f = &cpus[i].panic_frame;
+
+		found += f->r12 == MAGIC && f->rip > at && f->rip < at + 64 &&
+			 f->rsp > VMAP_BASE && (f->rflags & RFLAGS_IF);
+		cpus[i].panic_frame.r12 = 0;
+	}
+	EXPECT_EQ(found, 1);
+}
