@@ -122,6 +122,7 @@ static int fault_new(struct fault *f)
 
 	if (!page)
 		return err(ENOMEM);
+	PROBE(fault_fresh, mm, f->va);
 	spin_lock(&mm->pt_lock);
 	if (unlikely(fault_lost(f))) {
 		spin_unlock(&mm->pt_lock);

@@ -216,6 +216,27 @@ TEST(cow, two_copies_one_wins,
 	mm_put(parent);
 }
 
+TEST(fault, two_fresh_pages_one_wins,
+     "of two threads that fault the same hole one wins, no store is lost (B44)")
+{
+	struct mm *mm = world(2);
+
+	if (!probe_on)
+		SKIP("probes are off");
+	wr(mm, P(1), 1); /* the table is there */
+	loser_mm = mm;
+	loser_done = false;
+	/* Parked with its page in hand, before the lock. */
+	probe_hook("fault_fresh", write_first, NULL);
+	EXPECT_EQ(wr(mm, VA, 100), 0);
+	probe_hook("fault_fresh", NULL, NULL);
+	EXPECT(loser_done);
+	EXPECT_EQ(rd(mm, VA), 100);
+	EXPECT_EQ(rd(mm, VA + 8), 101);
+	EXPECT_EQ(mm->mapped, 2);
+	mm_put(mm);
+}
+
 TEST(cow, copy_clears_tells_sets, "a copy clears, flushes, and then sets (B9)")
 {
 	struct mm *parent = world(1), *child;
