@@ -210,6 +210,9 @@ static int memory_take(struct iommu *iommu, const struct iommu_config *config)
 	iommu->empty = page_alloc_zeroed();
 	if (!iommu->table_pages || !iommu->ids_pages || !iommu->empty)
 		return err(ENOMEM);
+	page_set_kind_block(iommu->table_pages, PAGE_IOMMU);
+	page_set_kind_block(iommu->ids_pages, PAGE_IOMMU);
+	page_set_kind(iommu->empty, PAGE_IOMMU);
 	iommu->table = page_va(iommu->table_pages);
 	iommu->ids = page_va(iommu->ids_pages);
 	memset(iommu->ids, 0, DOMAIN_IDS / 8);

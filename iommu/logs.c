@@ -61,6 +61,7 @@ int log_start(struct iommu_log *log, const struct log_kind *kind,
 	log->pages = pages_alloc(order);
 	if (!log->pages)
 		return err(ENOMEM);
+	page_set_kind_block(log->pages, PAGE_IOMMU);
 	log->ring = page_va(log->pages);
 	words = (uint64_t *)log->ring;
 	for (unsigned i = 0; i < size / sizeof(*words); i++)

@@ -43,6 +43,8 @@ int queue_start(struct command_queue *q, const struct iommu_port *port,
 		queue_stop(q);
 		return err(ENOMEM);
 	}
+	page_set_kind_block(q->pages, PAGE_IOMMU);
+	page_set_kind(q->done_page, PAGE_IOMMU);
 	q->ring = page_va(q->pages);
 	q->done = page_va(q->done_page);
 	reg_write(port, REG_CMD_BASE,

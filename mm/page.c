@@ -15,6 +15,7 @@ static const char *const kind_names[PAGE_KINDS] = {
 	[PAGE_RESERVED] = "reserved", [PAGE_FREE] = "free",
 	[PAGE_KERNEL] = "kernel",     [PAGE_POOL] = "pool",
 	[PAGE_STACK] = "stack",       [PAGE_TABLE] = "table",
+	[PAGE_IOMMU] = "iommu",       [PAGE_DMA] = "dma",
 	[PAGE_ANON] = "anon",         [PAGE_OBJECT] = "object",
 	[PAGE_ZERO] = "zero",         [PAGE_KSM] = "ksm",
 };

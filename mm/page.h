@@ -34,6 +34,8 @@ enum page_kind {
 	PAGE_KERNEL,   /* the kernel's own: what page_alloc() gives        */
 	PAGE_POOL,     /* a slab of pool.c; mapping is the struct pool     */
 	PAGE_STACK,    /* part of a kernel stack                           */
+	PAGE_IOMMU,    /* rings, logs and device table: an IOMMU's alone   */
+	PAGE_DMA,      /* the kernel's own, and devices may be let reach it */
 	PAGE_TABLE,    /* a page table; index counts its entries in use    */
 	PAGE_ANON,     /* anonymous user memory; mapping is the anon_vma   */
 	PAGE_OBJECT,   /* of a shared object; mapping is the object        */
@@ -216,6 +218,13 @@ static inline void page_set_kind(struct page *page, enum page_kind kind)
 	uint32_t flags = page_flags(page) & ~(uint32_t)PG_KIND;
 
 	atomic_store_explicit(&page->flags, flags | kind, memory_order_relaxed);
+}
+
+/* The same for each frame of the block that page heads. */
+static inline void page_set_kind_block(struct page *page, enum page_kind kind)
+{
+	for (unsigned i = 0; i < 1u << page_order(page); i++)
+		page_set_kind(page + i, kind);
 }
 
 /* The same, for user pages, which are born exclusive. */

@@ -104,6 +104,7 @@ struct page *driver_page(struct driver *v, uint64_t word)
 	uint64_t *words;
 
 	REQUIRE(page && v->n_pages < DRIVER_PAGES);
+	page_set_kind(page, PAGE_DMA);
 	v->pages[v->n_pages++] = page;
 	words = page_va(page);
 	for (unsigned i = 0; i < PAGE_SIZE / sizeof(*words); i++)

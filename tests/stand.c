@@ -181,6 +181,7 @@ struct page *stand_page(struct stand *s, uint64_t tag)
 {
 	struct page *page = keep(s, page_alloc());
 
+	page_set_kind(page, PAGE_DMA);
 	stand_fill(page, tag);
 	return page;
 }
@@ -189,6 +190,7 @@ struct page *stand_large(struct stand *s, uint64_t tag)
 {
 	struct page *block = keep(s, pages_alloc(9));
 
+	page_set_kind_block(block, PAGE_DMA);
 	for (unsigned i = 0; i < 512; i++)
 		stand_fill(block + i, tag + i);
 	return block;

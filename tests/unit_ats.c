@@ -192,7 +192,7 @@ TEST(ats, mute_device_is_no_success,
 	EXPECT_EQ(domain_unmap(d, IOVA, IO(1)), -ETIMEDOUT);
 	driver_speak();
 	EXPECT_EQ(driver_read(v, DEV, IOVA), 'A');
-	EXPECT_EQ(page_kind(page), PAGE_KERNEL);
+	EXPECT_EQ(page_kind(page), PAGE_DMA);
 	/* It is well again: what was queued is done. */
 	model_set_ats(v->m, DEV, MODEL_ATS_ON);
 	EXPECT_EQ(domain_unmap(d, IOVA, IO(1)), 0);

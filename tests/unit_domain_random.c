@@ -136,6 +136,7 @@ static void fill_block(void)
 {
 	block = pages_alloc(9);
 	REQUIRE(block);
+	page_set_kind_block(block, PAGE_DMA);
 	for (unsigned i = 0; i < LARGE; i++)
 		*(uint64_t *)page_va(block + i) = i + 1;
 }

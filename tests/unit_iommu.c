@@ -206,7 +206,7 @@ TEST(iommu, memory_of_what_does_not_stop_is_kept,
 	driver_speak();
 	EXPECT_EQ(reg_read(&v->port, REG_CONTROL), 0);
 	REQUIRE(iommu->queue.done_page);
-	EXPECT_EQ(page_kind(iommu->queue.done_page), PAGE_KERNEL);
+	EXPECT_EQ(page_kind(iommu->queue.done_page), PAGE_IOMMU);
 	done = page_va(iommu->queue.done_page);
 	EXPECT_EQ(*done, 0);
 	model_set_mode(v->m, MODEL_IMMEDIATE, 0);
