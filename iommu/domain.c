@@ -164,8 +164,7 @@ static void tables_free(uintptr_t list)
 
 /* ---- mapping ----------------------------------------------------------- */
 
-/* What the members' entries say.  Context: iommu->lock or domain->lock. */
-static struct dte member_dte(const struct domain *d, const struct attachment *a)
+struct dte domain_dte(const struct domain *d, const struct attachment *a)
 {
 	struct dte dte = dte_translate(pt_root_pa(&d->pt), d->pt.levels, d->id);
 
@@ -187,7 +186,7 @@ static int grow(struct domain *d)
 	if (error)
 		return error;
 	LIST_FOREACH (a, &d->members, member) {
-		error = iommu_set_dte(d->iommu, a->devid, member_dte(d, a),
+		error = iommu_set_dte(d->iommu, a->devid, domain_dte(d, a),
 				      d->id);
 		if (error)
 			return error;
@@ -380,7 +379,7 @@ int domain_attach(struct domain *d, uint16_t devid, unsigned flags)
 		LIST_INSERT_HEAD(&iommu->attached, a, link);
 		spin_lock(&d->lock);
 		LIST_INSERT_HEAD(&d->members, a, member);
-		error = iommu_set_dte(iommu, devid, member_dte(d, a), 0);
+		error = iommu_set_dte(iommu, devid, domain_dte(d, a), 0);
 		spin_unlock(&d->lock);
 	}
 	rw_write_unlock(&iommu->lock);

@@ -91,6 +91,9 @@ must_check int domain_split(struct domain *domain, iova_t iova);
 bool domain_lookup(struct domain *domain, iova_t iova, pa_t *pa,
 		   enum prot *prot);
 
+/* What the entry of a member must say.  Context: domain->lock held. */
+struct dte domain_dte(const struct domain *domain, const struct attachment *a);
+
 /*
  * The commands that flush [start, end) of a domain: the fewest that name only
  * whole aligned powers of two inside it, or one for the whole domain when that

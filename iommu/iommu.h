@@ -114,9 +114,11 @@ struct dte iommu_deny(const struct iommu *iommu);
 /* ---- oracle ------------------------------------------------------------ */
 
 /*
- * All 65,536 entries: each is the deny entry, or its device's domain's; no
- * table of a domain leads to the IOMMU's own memory, to page tables, or to the
- * kernel's image (invariant B35).  Returns NULL, or what is wrong in words.
+ * All 65,536 entries: each is the deny entry, or its device's domain's; and no
+ * device is let reach anything but user memory (what is shared only to read),
+ * pages of kind DMA, DMA_MEMORY, and addresses where there is no RAM; of these
+ * not the interrupt controllers' and the IOMMU's own (invariant B35).  Returns
+ * NULL, or what is wrong in words.  May sleep; one caller at a time.
  */
 const char *iommu_check(struct iommu *iommu);
 

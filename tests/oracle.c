@@ -3,6 +3,7 @@
  * oracle.c - leaks, locks, tables, reverse map and W^X, after every test
  */
 #include "tests/oracle.h"
+#include "iommu/iommu.h"
 #include "kernel/printk.h"
 #include "kernel/probe.h"
 #include "kernel/thread.h"
@@ -45,6 +46,8 @@ static const char *check_all(const struct oracle *o)
 		return words;
 	}
 	why = mmu_notifier_check();
+	if (!why)
+		why = iommu_machine() ? iommu_check(iommu_machine()) : NULL;
 	if (!why)
 		why = mm_check();
 	if (!why)

@@ -99,6 +99,8 @@ void stand_release(void)
 	if (!open)
 		return;
 	open = false;
+	if (s->iommu)
+		EXPECT_STR_NULL(iommu_check(s->iommu));
 	for (unsigned i = 0; i < STAND_DEVICES; i++)
 		stand_detach(s, i);
 	while (s->n_domains)
