@@ -55,7 +55,12 @@ bool bench_main(const char *glob)
 		(*b)->fn();
 		engines_release();
 	}
-	if (!any)
-		printk("visavis: no bench matches `%s`\n", glob);
-	return any;
+	if (any)
+		return true;
+	printk("visavis: no bench matches `%s`, there are", glob);
+	for (const struct bench *const *b = __start_vv_bench;
+	     b < __stop_vv_bench; b++)
+		printk(" %s", (*b)->name);
+	printk("\n");
+	return false;
 }

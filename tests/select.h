@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include "tests/test.h"
 
-#define SELECT_MAX 4096
+#define SELECT_MAX 1024
 
 struct selection {
 	const struct test *tests[SELECT_MAX]; /* suites together            */
