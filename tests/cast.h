@@ -11,6 +11,12 @@
 #include "mm/interval_notifier.h"
 #include "tests/world.h"
 
+/* world(n) with 100 + i written to page i. */
+struct mm *written(unsigned n);
+
+/* Discard pages [from, to): a window, and nothing is mapped any more. */
+void change(struct mm *mm, unsigned from, unsigned to);
+
 /* ---- recorder ----------------------------------------------------------- */
 
 #define SCRIPT 1000
@@ -82,9 +88,6 @@ extern const struct mmu_interval_notifier_ops watch_ops;
 
 /* Listen to n pages from VA + first pages on; fails the test if it cannot. */
 void watch(struct watch *w, struct mm *mm, unsigned first, unsigned n);
-
-/* Discard pages [from, to): a window, and nothing is mapped any more. */
-void change(struct mm *mm, unsigned from, unsigned to);
 
 /* Open a window over pages [from, to).  Context: mm->lock held. */
 void window(struct mmu_notifier_range *range, struct mm *mm, unsigned from,

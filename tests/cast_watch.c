@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cast_watch.c - a client of one interval notifier
+ * cast_watch.c - a client of one interval notifier, and what changes it
  */
 #include "kernel/panic.h"
 #include "tests/cast.h"
@@ -43,6 +43,15 @@ void window(struct mmu_notifier_range *range, struct mm *mm, unsigned from,
 {
 	mmu_notifier_range_init(range, MMU_NOTIFY_CLEAR, mm, P(from), P(to));
 	mmu_notifier_invalidate_range_start(range);
+}
+
+struct mm *written(unsigned n)
+{
+	struct mm *mm = world(n);
+
+	for (unsigned i = 0; i < n; i++)
+		wr(mm, P(i), 100 + i);
+	return mm;
 }
 
 void change(struct mm *mm, unsigned from, unsigned to)
