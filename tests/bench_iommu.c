@@ -7,6 +7,7 @@
  */
 #include "drivers/lsi.h"
 #include "iommu/domain.h"
+#include "iommu/quirks.h"
 #include "kernel/panic.h"
 #include "kernel/printk.h"
 #include "mm/pmm.h"
@@ -149,4 +150,17 @@ BENCH(iommu_check, "the oracle over all 65,536 entries of the device table")
 		panic("the oracle: %s", iommu_check(d->iommu));
 	bench_report("iommu_check", bench_stop(t), 1, "instructions");
 	close_domain(d);
+}
+
+BENCH(iommu_probe, "asking the IOMMU what it really does, as at every boot")
+{
+	struct iommu_quirks found;
+	bool broken;
+	uint64_t t;
+
+	if (!iommu_machine())
+		return;
+	t = bench_start();
+	if (!quirks_measure(iommu_machine(), &found, &broken))
+		bench_report("iommu_probe", bench_stop(t), 1, "instructions");
 }
