@@ -82,11 +82,13 @@ void log_stop(struct iommu_log *log)
 
 /* The first word, once the IOMMU has stored it; 0: it does not come. */
 static uint64_t visible_word(const struct log_entry *slot,
-			     const struct iommu_port *port)
+			     const struct iommu_port *port, bool patient)
 {
 	uint64_t w = READ_ONCE(slot->w[0]), end = 0;
 
 	while (!FIELD_GET(LOG0_TYPE, w)) {
+		if (!patient)
+			return 0;
 		if (!end)
 			end = clock_ns() + VISIBLE_NS;
 		if (clock_ns() > end)
@@ -98,22 +100,24 @@ static uint64_t visible_word(const struct log_entry *slot,
 	return w;
 }
 
-static void take_one(struct iommu_log *log, unsigned head)
+/* Returns whether an entry was there. */
+static bool take_one(struct iommu_log *log, unsigned head, bool patient)
 {
 	struct log_entry *slot = &log->ring[head / SLOT], copy;
 
-	copy.w[0] = visible_word(slot, log->port);
+	copy.w[0] = visible_word(slot, log->port, patient);
 	copy.w[1] = READ_ONCE(slot->w[1]);
 	WRITE_ONCE(slot->w[0], 0);
 	WRITE_ONCE(slot->w[1], 0);
 	reg_write(log->port, log->kind->head, (head + SLOT) % log->size);
 	if (!copy.w[0]) {
 		log->lost++;
-		return;
+		return false;
 	}
 	log->entries++;
 	PROBE(iommu_log, copy.w[0], copy.w[1]);
 	log->handler(&copy, log->arg);
+	return true;
 }
 
 /*
@@ -155,12 +159,13 @@ unsigned log_drain(struct iommu_log *log)
 	const struct log_kind *k = log->kind;
 	bool overflow = reg_read(log->port, REG_STATUS) & k->overflow;
 	unsigned n = 0, head, tail;
+	bool patient = true; /* a tail that lies costs one wait, not 256 */
 
 	reg_write(log->port, REG_STATUS, k->interrupt);
 	head = pointer(log, k->head);
 	tail = pointer(log, k->tail);
 	for (; head != tail; head = (head + SLOT) % log->size, n++)
-		take_one(log, head);
+		patient = take_one(log, head, patient);
 	if (!overflow || log->dead)
 		return n;
 	restart(log);
