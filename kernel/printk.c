@@ -44,22 +44,24 @@ static void out_number(struct out *o, struct spec *s, uint64_t v, unsigned base,
 		       bool minus)
 {
 	const char *digits = s->upper ? "0123456789ABCDEF" : "0123456789abcdef";
+	const char *prefix = minus ? "-" : "";
 	char text[24];
-	int at = sizeof(text);
+	int at = sizeof(text), n;
 
+	if (s->alt && base == 16)
+		prefix = s->upper ? "0X" : "0x";
 	do {
 		text[--at] = digits[v % base];
 		v /= base;
 	} while (v);
-	if (s->alt && base == 16) {
-		text[--at] = 'x';
-		text[--at] = '0';
-	}
-	if (minus && s->zero && !s->left) {
-		out_char(o, '-');
-		s->width--;
-	} else if (minus) {
-		text[--at] = '-';
+	n = (int)strlen(prefix);
+	if (s->zero && !s->left) {
+		/* The zeros come between the prefix and the digits. */
+		for (s->width -= n; *prefix; prefix++)
+			out_char(o, *prefix);
+	} else {
+		at -= n;
+		memcpy(text + at, prefix, (size_t)n);
 	}
 	out_text(o, s, text + at, (int)sizeof(text) - at);
 }

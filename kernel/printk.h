@@ -3,7 +3,8 @@
  * printk.h - formatted text to whoever registered as the console
  *
  * Formats: %d %i %u %x %X %p %s %c %% with flags 0, - and #, width, precision of
- * %s, and the lengths l, ll, z.  Anything else is printed as it stands.
+ * %s, and the lengths l, ll, z.  Anything else is printed as it stands.  As ISO
+ * C, but # puts 0x before 0 too.
  */
 #pragma once
 

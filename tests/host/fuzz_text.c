@@ -238,16 +238,13 @@ static void add_text(struct formats *f)
 	f->args[f->n++] = (uintptr_t)text;
 }
 
-/*
- * ISO wants # to leave 0 alone, to stand before the zeros of flag 0, and to be
- * 0X with X; the kernel does none of this, so none of it is asked.
- */
+/* The kernel's # puts 0x before 0 too, ISO's does not: no 0 is asked. */
 static void add_conversion(struct formats *f)
 {
 	static const char *const lengths[] = { "", "l", "ll", "z" };
 	char kind = "diuxXpsc"[below(8)], piece[16];
 	bool number = strchr("diuxX", kind), zero = number && !below(3);
-	bool alt = kind == 'x' && !zero && below(2);
+	bool alt = strchr("xX", kind) && below(2);
 
 	add(f, "%");
 	if (!below(4))
