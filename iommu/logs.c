@@ -30,7 +30,7 @@
 
 #define SLOT ((unsigned)sizeof(struct log_entry))
 /* Parts exist whose tail runs ahead of the entry's bytes. */
-#define VISIBLE_NS UINT64_C(10000000)
+#define VISIBLE_NS UINT64_C(100000000)
 #define STOP_NS    UINT64_C(10000000)
 
 const struct log_kind log_events = {
