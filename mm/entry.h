@@ -12,7 +12,7 @@
  * holds only a reference, and the next fault maps the page again (what Linux
  * calls a migration entry; a swap entry will take the same place).
  *
- * An IOMMU can walk the same tree (iommu/sva.h): bits 61 and 62, which the CPU
+ * An IOMMU can walk the same tree: bits 61 and 62, which the CPU
  * ignores, are its IR and IW, and bits 9-11 its NextLevel, 0 in a leaf.  IW is
  * set with W and IR with P, in the same store, so that no device has a right
  * that the CPU has not (B32); everything that is not present has neither.
