@@ -14,6 +14,8 @@ static bool watch_invalidate(struct mmu_interval_notifier *mni,
 
 	if (w->refuses && !range->blockable)
 		return false;
+	if (range->event == MMU_NOTIFY_MIGRATE && range->owner == w)
+		return true; /* its own doing */
 	if (w->gate)
 		gate_enter(w->gate);
 	spin_lock(&w->lock);

@@ -201,6 +201,33 @@ TEST(interval, refusal_closes_the_window,
 	mm_put(mm);
 }
 
+TEST(interval, owner_ignores_its_migration,
+     "who migrates a page himself may ignore that, and nothing else; others "
+     "may not (C63, B30)")
+{
+	struct mm *mm = world(1);
+	struct mmu_notifier_range range;
+	struct watch owner, other;
+
+	watch(&owner, mm, 0, 1);
+	watch(&other, mm, 0, 1);
+	rw_read_lock(&mm->lock);
+	for (unsigned i = 0; i < 2; i++) {
+		mmu_notifier_range_init(
+			&range, i ? MMU_NOTIFY_CLEAR : MMU_NOTIFY_MIGRATE, mm,
+			P(0), P(1));
+		range.owner = &owner;
+		mmu_notifier_invalidate_range_start(&range);
+		mmu_notifier_invalidate_range_end(&range);
+		EXPECT_EQ(owner.told, i);
+		EXPECT_EQ(other.told, i + 1);
+	}
+	rw_read_unlock(&mm->lock);
+	mmu_interval_notifier_remove(&owner.mni);
+	mmu_interval_notifier_remove(&other.mni);
+	mm_put(mm);
+}
+
 TEST(interval, exit_releases_intervals,
      "exit tells every interval, once, and nobody comes in again (C58)")
 {

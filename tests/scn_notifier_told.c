@@ -7,6 +7,7 @@
 #include "kernel/probe.h"
 #include "kernel/string.h"
 #include "tests/cast.h"
+#include "tests/gate.h"
 
 static void fill(struct mm *mm, unsigned n)
 {
@@ -51,6 +52,50 @@ TEST(notifier, copy_is_told_before_it_is_set,
 			       "pte_set range_end range_ended"));
 	record_end(&r);
 	mm_put(child);
+	mm_put(mm);
+}
+
+static void write_first(void *mm)
+{
+	EXPECT_EQ(wr(mm, VA, 7), 0);
+}
+
+static unsigned held;
+
+static void old_is_held(uint64_t mm, uint64_t va, void *old)
+{
+	held++;
+	EXPECT_EQ(page_refs(old), 1);
+	EXPECT_EQ(*(uint64_t *)page_va(old), 1);
+}
+
+TEST(notifier, copy_holds_the_old_page_to_the_end,
+     "the page that was copied is not free before its window is closed (B11)")
+{
+	struct mm *mm = world(1), *child;
+	struct recorder r;
+	struct page *old;
+	struct task copy;
+	struct gate g;
+
+	fill(mm, 1);
+	child = fork_of(mm);
+	old = page_at(mm, VA);
+	page_put(old);
+	held = 0;
+	record(&r, mm);
+	gate_close(&g, "range_started", mm);
+	spawn(&copy, write_first, mm);
+	gate_await(&g);
+	mm_put(child); /* the copier is now the last who knows it */
+	probe_hook("range_end", old_is_held, old);
+	probe_hook("range_ended", old_is_held, old);
+	gate_open(&g);
+	join(&copy);
+	probe_hook("range_end", NULL, NULL);
+	probe_hook("range_ended", NULL, NULL);
+	EXPECT_EQ(held, 2);
+	record_end(&r);
 	mm_put(mm);
 }
 
