@@ -36,6 +36,8 @@ static unsigned id_take(struct iommu *iommu)
 
 		if (!id || iommu->ids[id / 64] & BIT(id % 64))
 			continue;
+		if (id & iommu->bad_ids)
+			continue;
 		iommu->ids[id / 64] |= BIT(id % 64);
 		iommu->id_hint = id;
 		return id;

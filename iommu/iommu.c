@@ -290,7 +290,9 @@ int iommu_start(struct iommu *iommu, const struct iommu_port *port,
 {
 	int error;
 
-	*iommu = (struct iommu){ .port = *port, .np_cache = config->np_cache };
+	*iommu = (struct iommu){ .port = *port,
+				 .np_cache = config->np_cache,
+				 .bad_ids = config->bad_ids };
 	rw_init(&iommu->lock, RANK_IOMMU, "iommu");
 	waitq_init(&iommu->wake);
 	LIST_INIT(&iommu->attached);

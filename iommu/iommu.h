@@ -26,6 +26,7 @@ struct iommu_config {
 	unsigned queue_bits; /* log2 of the command ring, 0: the least      */
 	unsigned log_bits;   /* the same of both logs                       */
 	bool np_cache;       /* it may keep that a page was not there       */
+	uint16_t bad_ids;    /* bits that no domain's id may have           */
 };
 
 /* A device behind this IOMMU that is not denied. */
@@ -44,6 +45,7 @@ struct iommu {
 	struct iommu_port port;   /* (I)                                  */
 	uint64_t efr;             /* (I) REG_EFR                          */
 	bool np_cache;            /* (I) flush holes that became pages     */
+	uint16_t bad_ids;         /* (L) bits that no domain's id may have */
 	struct rwsem lock;        /* RANK_IOMMU: who is attached where    */
 	struct page *table_pages; /* (I)                                  */
 	struct dte *table;        /* (L) w[0] stored in one piece         */
@@ -124,6 +126,9 @@ const char *iommu_check(struct iommu *iommu);
 
 /* The machine's own, running; NULL if there is none. */
 struct iommu *iommu_machine(void);
+
+/* Take no ids with these bits for new domains of the machine's. */
+void iommu_machine_avoid_ids(uint16_t bits);
 
 /*
  * Bring up the machine's IOMMU.  Returns NULL, or why there is none in one

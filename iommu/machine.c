@@ -13,7 +13,7 @@
 #define PCI_LAST    0xfc /* the last register that every device has       */
 
 static struct iommu machine;
-static struct iommu_config config; /* (I) after iommu_boot()                */
+static struct iommu_config config; /* (I) after boot                        */
 static bool running;
 
 static uint64_t mmio_reg_read(void *ctx, unsigned reg)
@@ -29,6 +29,14 @@ static void mmio_reg_write(void *ctx, unsigned reg, uint64_t value)
 struct iommu *iommu_machine(void)
 {
 	return running ? &machine : NULL;
+}
+
+void iommu_machine_avoid_ids(uint16_t bits)
+{
+	config.bad_ids = bits;
+	rw_write_lock(&machine.lock);
+	machine.bad_ids = bits;
+	rw_write_unlock(&machine.lock);
 }
 
 static void interrupt(void *arg)

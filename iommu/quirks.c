@@ -92,6 +92,7 @@ const char *quirks_measure(struct iommu *iommu, struct iommu_quirks *out,
 		return why;
 	}
 	why = measure(&t, out);
+	out->bad_ids = t.bad_ids;
 	left = trial_close(&t);
 	if (!why)
 		why = left;
@@ -121,6 +122,9 @@ static void print(bool each)
 			       row->specified ? "specified" : "free",
 			       row->what);
 	}
+	if (found.bad_ids)
+		printk("# iommu: no domain's id may have the bits %xh\n",
+		       found.bad_ids);
 	printk("# iommu: %u claims tried, %u against the manual "
 	       "(`quirks` on the command line lists them)\n",
 	       n - unasked, against);
@@ -133,9 +137,11 @@ const char *quirks_boot(bool each)
 	unknown = quirks_measure(iommu_machine(), &found, &broken);
 	if (broken)
 		return unknown;
-	if (unknown)
+	if (unknown) {
 		printk("# iommu: not probed: %s\n", unknown);
-	else
+	} else {
+		iommu_machine_avoid_ids(found.bad_ids);
 		print(each);
+	}
 	return NULL;
 }

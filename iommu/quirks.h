@@ -10,10 +10,12 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include "arch/compiler.h"
 
 /* Each row's sentence is in the table of the file named above it. */
 struct iommu_quirks {
+	uint16_t bad_ids; /* no row: what wide_ids found, as bits of an id */
 	/* quirks_tables.c: entries */
 	bool translates, denies;
 	bool leaf_rights_count, upper_rights_count;
@@ -24,7 +26,7 @@ struct iommu_quirks {
 	/* quirks_dte.c: device table entries */
 	bool v0_passes, tv0_blocks, mode0_passes, mode0_rights_count;
 	bool mode7_blocks, reserved_blocks, dte_rights_count, range_checked;
-	bool dte_cached;
+	bool dte_cached, wide_ids, ppr_translates;
 	/* quirks_cache.c: what is remembered, what makes it forget */
 	bool flush_works, caches, caches_rights, caches_holes, caches_tables;
 	bool caches_by_4k, domain_tags, device_tags;

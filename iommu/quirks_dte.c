@@ -87,6 +87,29 @@ static bool dte_cached(struct trial *t)
 	return trial_look(t) == A;
 }
 
+/* Each bit of a domain's id alone: does the near tree serve under that id? */
+static bool wide_ids(struct trial *t)
+{
+	struct domain *d = t->near;
+
+	t->bad_ids = 0;
+	for (unsigned bit = 0; bit < 16; bit++) {
+		uint16_t id = (uint16_t)BIT(bit);
+
+		set_dte(t, dte_translate(pt_root_pa(&d->pt), d->pt.levels, id));
+		if (trial_look(t) != A)
+			t->bad_ids |= id;
+		trial_command(
+			t, command_invalidate_iommu_pages(id, RANGE_ALL, true));
+	}
+	return !t->bad_ids;
+}
+
+static bool ppr_translates(struct trial *t)
+{
+	return look_with(t, t->base[0].w[0] | DTE0_PPR) == A;
+}
+
 const struct quirk quirks_dte[] = {
 	{ QUIRK(v0_passes, true, "V = 0 passes untranslated") },
 	{ QUIRK(tv0_blocks, true, "V = 1 with TV = 0 blocks") },
@@ -101,5 +124,8 @@ const struct quirk quirks_dte[] = {
 		"an address beyond the tree's levels is refused") },
 	{ QUIRK(dte_cached, false,
 		"a changed entry is not seen until INVALIDATE_DEVTAB_ENTRY") },
+	{ QUIRK(wide_ids, true, "every bit of a domain's id may be set") },
+	{ QUIRK(ppr_translates, true,
+		"an entry that allows page requests translates as others do") },
 	{ 0 },
 };

@@ -45,6 +45,7 @@ struct trial {
 	struct dte base[LSI_MAX]; /* what the chips' entries say          */
 	bool lost;                /* the IOMMU did not answer             */
 	unsigned transfers;
+	uint16_t bad_ids; /* of wide_ids                         */
 	struct {
 		uint64_t *slot, was;
 	} pokes[8];
