@@ -55,7 +55,8 @@ struct mmu_notifier_range {
 
 /*
  * Any callback may be NULL, and all run inside an SRCU reader.  None may take
- * mm->lock or the lock of a family or object, or wait for who does.
+ * mm->lock or the lock of a family or object, put the last user of an mm, or
+ * wait for who does.
  */
 struct mmu_notifier_ops {
 	/*
