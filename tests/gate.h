@@ -17,6 +17,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include "kernel/probe.h"
 #include "tests/world.h"
 
 struct gate {
@@ -26,7 +27,13 @@ struct gate {
 	_Atomic bool open;
 };
 
-/* Ends the test (SKIP) where probes are off. */
+/*
+ * probe_hook() from a test's own thread, and without: probes are on meanwhile,
+ * in the release build too.
+ */
+void hook(const char *probe, probe_fn *fn, void *arg);
+void unhook(const char *probe);
+
 void gate_close(struct gate *g, const char *probe, const void *of);
 
 /* Be stopped, as at a probe: for hooks of a test's own. */

@@ -168,21 +168,19 @@ TEST(cast, batches_free_behind_the_flush,
 {
 	_Static_assert(AGENT_PAGES > 3 * GATHER_PAGES, "several batches");
 
-	if (!probe_on)
-		SKIP("probes are off");
 	for_each_agent (k) {
 		struct mm *mm = written(AGENT_PAGES);
 
 		agent_attach(&a, *k, mm);
 		for (unsigned i = 0; i < AGENT_PAGES; i++)
 			agent_write(&a, P(i), i);
-		probe_hook("range", write_all, &a);
-		probe_hook("range_flushed", write_all, &a);
-		probe_hook("range_end", write_all, &a);
+		hook("range", write_all, &a);
+		hook("range_flushed", write_all, &a);
+		hook("range_end", write_all, &a);
 		EXPECT_EQ(mm_unmap(mm, P(0), P(AGENT_PAGES)), 0);
-		probe_hook("range", NULL, NULL);
-		probe_hook("range_flushed", NULL, NULL);
-		probe_hook("range_end", NULL, NULL);
+		unhook("range");
+		unhook("range_flushed");
+		unhook("range_end");
 		write_all(0, 0, &a); /* and now they are all free: poison */
 		agent_detach(&a);
 		mm_put(mm);
@@ -329,8 +327,6 @@ TEST(cast, no_step_of_a_copy_shows_the_old_page,
 					     "pte_set",       "unptl",
 					     "range_end",     "range_ended" };
 
-	if (!probe_on)
-		SKIP("probes are off");
 	for_each_agent (k) {
 		struct mm *mm = written(1), *child = fork_of(mm);
 
@@ -339,10 +335,10 @@ TEST(cast, no_step_of_a_copy_shows_the_old_page,
 		step.old = page_at(mm, VA);
 		step.stale = step.looks = 0;
 		for (unsigned i = 0; i < ARRAY_SIZE(steps); i++)
-			probe_hook(steps[i], never_old, &a);
+			hook(steps[i], never_old, &a);
 		wr(mm, VA, 1);
 		for (unsigned i = 0; i < ARRAY_SIZE(steps); i++)
-			probe_hook(steps[i], NULL, NULL);
+			unhook(steps[i]);
 		EXPECT_EQ(step.stale, 0);
 		EXPECT_EQ(step.looks, ARRAY_SIZE(steps));
 		page_put(step.old);

@@ -181,12 +181,6 @@ static void let_others(uint64_t x, uint64_t y, void *arg)
 		yield();
 }
 
-static void weak_spots_hook(probe_fn *fn)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(weak_spots); i++)
-		probe_hook(weak_spots[i], fn, NULL);
-}
-
 TEST_SMP(cast, storm,
 	 "while everything changes on all CPUs, no listener of any kind ever "
 	 "holds a translation that is not true",
@@ -202,7 +196,8 @@ TEST_SMP(cast, storm,
 	atomic_store(&storm.checks, 0);
 	for (unsigned k = 0; k < KINDS; k++)
 		agent_attach(&storm.agent[k], agents[k], storm.mm);
-	weak_spots_hook(let_others);
+	for (unsigned i = 0; i < ARRAY_SIZE(weak_spots); i++)
+		hook(weak_spots[i], let_others, NULL);
 	for (unsigned k = 0; k < KINDS; k++)
 		spawn(&devices[k], device, &storm.agent[k]);
 	spawn(&check, checker, NULL);
@@ -214,7 +209,8 @@ TEST_SMP(cast, storm,
 	join(&check);
 	for (unsigned k = 0; k < KINDS; k++)
 		join(&devices[k]);
-	weak_spots_hook(NULL);
+	for (unsigned i = 0; i < ARRAY_SIZE(weak_spots); i++)
+		unhook(weak_spots[i]);
 	EXPECT_EQ(storm.wrong, 0);
 	EXPECT(storm.hits > 100 && storm.checks > 100);
 	test_note("%u hits, %u checks", storm.hits, storm.checks);

@@ -205,11 +205,12 @@ static void start_under_lock(void *arg)
 TEST(notifier, start_under_a_spin_lock_panics,
      "a window may not be opened under pt_lock, listeners or not (H5)")
 {
-	struct mm *mm = world(1);
 	char cause[200];
+	struct mm *mm;
 
 	if (!CONFIG_CHECK)
 		SKIP("only the checking build looks");
+	mm = world(1);
 	EXPECT(panic_catch(start_under_lock, mm, cause, sizeof(cause)));
 	mm_put(mm);
 }

@@ -88,12 +88,12 @@ TEST(notifier, copy_holds_the_old_page_to_the_end,
 	spawn(&copy, write_first, mm);
 	gate_await(&g);
 	mm_put(child); /* the copier is now the last who knows it */
-	probe_hook("range_end", old_is_held, old);
-	probe_hook("range_ended", old_is_held, old);
+	hook("range_end", old_is_held, old);
+	hook("range_ended", old_is_held, old);
 	gate_open(&g);
 	join(&copy);
-	probe_hook("range_end", NULL, NULL);
-	probe_hook("range_ended", NULL, NULL);
+	unhook("range_end");
+	unhook("range_ended");
 	EXPECT_EQ(held, 2);
 	record_end(&r);
 	mm_put(mm);
@@ -134,23 +134,21 @@ TEST(notifier, nothing_is_set_until_all_were_told,
 	struct page *page;
 	unsigned seen = 0;
 
-	if (!probe_on)
-		SKIP("probes are off");
 	rd(mm, VA);
 	record(&r, mm);
-	probe_hook("range", entry_is_empty, &seen);
-	probe_hook("range_flushed", entry_is_empty, &seen);
+	hook("range", entry_is_empty, &seen);
+	hook("range_flushed", entry_is_empty, &seen);
 	wr(mm, VA, 1); /* the zero page goes */
-	probe_hook("range", NULL, NULL);
-	probe_hook("range_flushed", NULL, NULL);
+	unhook("range");
+	unhook("range_flushed");
 	child = fork_of(mm);
-	probe_hook("range", entry_is_empty, &seen);
-	probe_hook("range_flushed", entry_is_empty, &seen);
+	hook("range", entry_is_empty, &seen);
+	hook("range_flushed", entry_is_empty, &seen);
 	wr(mm, VA, 2); /* the shared page goes */
 	page = page_at(mm, VA);
 	EXPECT_EQ(try_to_unmap(page), 0);
-	probe_hook("range", NULL, NULL);
-	probe_hook("range_flushed", NULL, NULL);
+	unhook("range");
+	unhook("range_flushed");
 	EXPECT_EQ(seen, 6);
 	page_put(page);
 	record_end(&r);
