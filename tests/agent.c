@@ -103,7 +103,8 @@ static bool try_access(struct agent *a, va_t va, bool write, uint64_t *v)
 
 	assert(t);
 	spin_lock(&a->lock);
-	if (a->kind->walk && !a->dead && (!t->page || (write && !t->writable)))
+	/* What is cached is believed, also when it refuses (H18). */
+	if (a->kind->walk && !a->dead && !t->page)
 		a->kind->walk(a, va);
 	hit = t->page && (!write || t->writable);
 	if (hit) {
