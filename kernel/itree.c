@@ -28,12 +28,14 @@ static void itree_augment(struct itree_node *node)
 	node->max_last = max;
 }
 
-/* Equal starts are told apart by address: the tree wants a total order. */
-static int itree_compare(const struct itree_node *a, const struct itree_node *b)
+/*
+ * Of equal starts the newer comes later.  Only insertions ask, with the new node
+ * first: it is never the same as another.
+ */
+static int itree_compare(const struct itree_node *new,
+			 const struct itree_node *old)
 {
-	if (a->start != b->start)
-		return a->start < b->start ? -1 : 1;
-	return a == b ? 0 : a < b ? -1 : 1;
+	return new->start < old->start ? -1 : 1;
 }
 
 RB_GENERATE_STATIC(itree_rb, itree_node, link, itree_compare)

@@ -5,7 +5,8 @@
  * A red-black tree (libbsd's sys/tree.h) ordered by start; every node also
  * knows the highest `last` below it, so that a search skips what ends too
  * early: O(log n) to the first of the intervals that meet a range, in order of
- * start.  Both ends of an interval belong to it.
+ * start, those of equal start in order of insertion.  Both ends of an interval
+ * belong to it.
  */
 #pragma once
 

@@ -35,7 +35,8 @@ typedef bool rmap_visit(struct page *page, struct region *region, va_t va,
 			void *arg);
 
 /*
- * Visit every region that may map the page.
+ * Visit every region that may map the page: who joined the family first comes
+ * first, so who has the page before all forks is not searched behind them.
  *
  * Context: the caller holds a reference on page and no lock of RANK_RMAP or
  * above; may sleep.  The lock of the page's family is held around visits.

@@ -57,6 +57,49 @@ TEST(rmap, child_page_does_not_visit_parent,
 	mm_put(parent);
 }
 
+static bool until_found(struct page *page, struct region *region, va_t va,
+			void *arg)
+{
+	unsigned *tables = arg;
+	uint64_t *slot;
+
+	++*tables;
+	spin_lock(&region->mm->pt_lock);
+	slot = rmap_entry(page, region, va);
+	spin_unlock(&region->mm->pt_lock);
+	return !slot;
+}
+
+TEST(rmap, owner_is_asked_first,
+     "a page that all 64 children have copied is looked for in one table")
+{
+	struct mm *first = world(1), *mm, *kid[64];
+	unsigned tables = 0;
+	struct page *page;
+
+	/* Its memory is used again: a child's region lies below its parent's. */
+	wr(first, VA, 1);
+	mm = world(1);
+	wr(mm, VA, 1);
+	mm_put(first);
+	for (unsigned i = 0; i < ARRAY_SIZE(kid); i++) {
+		kid[i] = fork_of(mm);
+		wr(kid[i], VA, i);
+	}
+	page = page_at(mm, VA);
+	EXPECT_EQ(visits(page), ARRAY_SIZE(kid) + 1);
+	rmap_walk(page, until_found, &tables);
+	EXPECT_EQ(tables, 1);
+	EXPECT_EQ(try_to_unmap(page), 0);
+	page_put(page);
+	EXPECT_EQ(rd(mm, VA), 1);
+	for (unsigned i = 0; i < ARRAY_SIZE(kid); i++) {
+		EXPECT_EQ(rd(kid[i], VA), i);
+		mm_put(kid[i]);
+	}
+	mm_put(mm);
+}
+
 TEST(rmap, long_line_of_forks_stays_short,
      "a line of 40 forks whose parents exit keeps few chains per region (H17)")
 {

@@ -29,11 +29,6 @@ void panic(const char *fmt, ...)
 	exit(1);
 }
 
-static bool before(const struct itree_node *a, const struct itree_node *b)
-{
-	return a->start != b->start ? a->start < b->start : a < b;
-}
-
 /* ---- the tree by its definition ---------------------------------------- */
 
 static unsigned seen; /* nodes visited in order */
@@ -109,7 +104,8 @@ static void insert(uint64_t start, uint64_t last)
 
 	*node = (struct itree_node){ .start = start, .last = last };
 	itree_insert(&tree, node);
-	for (at = n_list++; at && before(node, list[at - 1]); at--)
+	/* Who was there first stays before a newcomer of equal start. */
+	for (at = n_list++; at && start < list[at - 1]->start; at--)
 		list[at] = list[at - 1];
 	list[at] = node;
 }
