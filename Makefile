@@ -6,6 +6,8 @@ CC	:= $(if $(filter default undefined,$(origin CC)),gcc,$(CC))
 V	?= 0
 RELEASE	?= 0
 Q	:= $(if $(filter 1,$(V)),,@)
+# One line for each thing made; none where V=1 shows commands or -s wants silence.
+SAY	:= $(if $(Q),$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,echo))
 
 # What would be built is not what was asked for: say so before it is.
 ONE_OF	= $(if $(filter-out $(2),$($(1)))$(filter-out 1,$(words $($(1)))),$(error \
@@ -53,12 +55,12 @@ all: $(KERNEL)
 
 $(OUT)/%.c.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(if $(Q),@echo "  CC    $<")
+	@$(if $(SAY),$(SAY) "  CC    $<")
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(OUT)/%.asm.o: %.asm Makefile
 	@mkdir -p $(@D)
-	$(if $(Q),@echo "  NASM  $<")
+	@$(if $(SAY),$(SAY) "  NASM  $<")
 	$(Q)nasm -f elf64 -g -MD $(@:.o=.d) -MT $@ $< -o $@
 
 # Twice: the second image carries the symbols of the first (kernel/ksym.h).
@@ -70,7 +72,7 @@ $(OUT)/ksyms.c: $(OUT)/first.elf tools/ksyms
 
 $(KERNEL): $(OBJ) $(OUT)/ksyms.c linker.ld
 	$(Q)$(CC) $(CFLAGS) -c $(OUT)/ksyms.c -o $(OUT)/ksyms.o
-	$(if $(Q),@echo "  LD    $@")
+	@$(if $(SAY),$(SAY) "  LD    $@")
 	$(Q)ld $(LDFLAGS) $(OBJ) $(OUT)/ksyms.o -o $@
 
 -include $(C_SRC:%=$(OUT)/%.d) $(S_SRC:%=$(OUT)/%.d)
@@ -92,7 +94,8 @@ shell: all $(if $(filter iso,$(BOOT)),iso)
 test-quick: all
 	@tools/run $(SET) APPEND=quick KERNEL=$(KERNEL)
 
-list: all
+list:
+	@$(MAKE) -s >&2 all
 	@tools/run APPEND=list KERNEL=$(KERNEL) QEMU=$(QEMU) | grep '\.'
 
 iso: $(ISO)
