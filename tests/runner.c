@@ -116,6 +116,7 @@ static void run_test(const struct test *t, unsigned timeout)
 	unsigned limit = timeout ? timeout : t->limit ? t->limit : TEST_LIMIT;
 	struct oracle before;
 	struct thread *thread;
+	uint64_t start, us;
 	const char *why;
 
 	if (t->cpus > cpu_count()) {
@@ -129,10 +130,12 @@ static void run_test(const struct test *t, unsigned timeout)
 	skipped = NULL;
 	oracle_begin(&before);
 	running = t;
-	WRITE_ONCE(deadline, clock_ns() + limit * UINT64_C(1000000000));
+	start = clock_ns();
+	WRITE_ONCE(deadline, start + limit * UINT64_C(1000000000));
 	thread = thread_create(t->name, test_main, (void *)t);
 	assert(thread);
 	thread_join(thread);
+	us = (clock_ns() - start) / 1000;
 	stand_release();
 	engines_release();
 	why = oracle_check(&before);
@@ -145,6 +148,7 @@ static void run_test(const struct test *t, unsigned timeout)
 		ktap_note("replay: make run T=%s.%s SEED=%lu SMP=%u", t->suite,
 			  t->name, run_seed, cpu_count());
 	}
+	ktap_note("time_us=%lu", us);
 	ktap_result(t->name,
 		    failures  ? KTAP_FAIL
 		    : skipped ? KTAP_SKIP
@@ -182,6 +186,8 @@ static unsigned run_all(const struct selection *s)
 				run_test(s->tests[i + k], s->timeout);
 		ktap_suite_end();
 	}
+	/* Under icount the same in every run, or it was not the same run. */
+	ktap_note("ended at tsc %lu", rdtsc());
 	failed = ktap_end();
 	printk_set_sink(serial_write);
 	return failed;
