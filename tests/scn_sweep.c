@@ -10,6 +10,7 @@
 #include "kernel/err.h"
 #include "kernel/inject.h"
 #include "mm/entry.h"
+#include "mm/kmap.h"
 #include "tests/world.h"
 
 #define SWEEP_MAX 64
@@ -187,6 +188,95 @@ static void map_4000_3(struct mm *mm)
 TEST(sweep, pin, "so does a pin of three pages: none stays pinned")
 {
 	sweep(map_4000_3, try_pin, 4);
+}
+
+static struct mm *sibling;
+
+static void fork_sibling(struct mm *mm)
+{
+	sibling = fork_of(mm);
+}
+
+/* Whatever failed, the other side still has what it had. */
+static int with_sibling(int ret)
+{
+	EXPECT_EQ(rd(sibling, P(0)), 1);
+	if (!ret)
+		mm_put(sibling);
+	return ret;
+}
+
+static int try_copy(struct mm *mm)
+{
+	return with_sibling(mm_fault(mm, P(0), PROT_W));
+}
+
+TEST(sweep, copy, "so does a write fault that must copy")
+{
+	sweep(fork_sibling, try_copy, 1);
+}
+
+static int try_pin_shared(struct mm *mm)
+{
+	struct page *page;
+	int ret = pin_pages(mm, P(0), 1, 0, &page);
+
+	if (!ret)
+		unpin_pages(&page, 1);
+	return with_sibling(ret);
+}
+
+TEST(sweep, pin_shared, "so does a pin that must copy first")
+{
+	sweep(fork_sibling, try_pin_shared, 1);
+}
+
+static void map_object(struct mm *mm)
+{
+	struct object *o = object_create(2);
+
+	REQUIRE(o);
+	REQUIRE(mm_map(mm, P(4000), 2 * PAGE_SIZE, RW, 0, o, 0, NULL) == 0);
+	object_put(o);
+}
+
+static int try_shared(struct mm *mm)
+{
+	int ret = mm_fault(mm, P(4001), PROT_W);
+
+	if (!ret)
+		EXPECT_EQ(rd(mm, P(4001)), 0);
+	return ret;
+}
+
+TEST(sweep, shared, "so does a fault on an object without pages and tables")
+{
+	sweep(map_object, try_shared, 3);
+}
+
+static void nothing(void *arg)
+{
+}
+
+TEST(sweep, thread, "so does a new thread that needs a new stack")
+{
+	static void *stacks[MAX_CPUS * 64];
+	unsigned had = 0, failures = 0;
+	struct thread *t = NULL;
+
+	while (kstack_cached_pages() && had < ARRAY_SIZE(stacks))
+		stacks[had++] = kstack_alloc();
+	for (unsigned n = 1; !t && n < SWEEP_MAX; n++) {
+		inject_arm(n);
+		t = thread_create("sweep", nothing, NULL);
+		EXPECT(!t == inject_disarm());
+		failures += !t;
+	}
+	REQUIRE(t);
+	thread_join(t);
+	EXPECT_EQ(failures, KSTACK_SIZE / PAGE_SIZE);
+	while (had)
+		kstack_free(stacks[--had]);
 }
 
 TEST(sweep, create, "so do a new space and a new object")
