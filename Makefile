@@ -42,6 +42,7 @@ OBJ	:= $(C_SRC:%=$(OUT)/%.o) $(S_SRC:%=$(OUT)/%.o)
 #: make shell  a prompt on the serial line: `help` lists its commands
 #: make list   one suite.test a line with its claim
 #: make bench  one line a figure: name value unit (RELEASE=0: the checking build)
+#: make stress 2,000,000 operations against the models, on 4 CPUs in parallel; STRESS=10: times
 #: make stress-shrink  T=stress.TEST SEED= SMP= MODE=: the few operations that fail
 #: make mutants  break the kernel line by line; the suite must fail each time
 #: make check  format, layers, headers, sizes
@@ -80,7 +81,7 @@ $(KERNEL): $(OBJ) $(OUT)/ksyms.c linker.ld
 ISO	:= $(O)/visavis.iso
 # Of the environment, what is a setting; of make's own arguments, all: a name
 # that is nearly a setting would silently do nothing, and tools/run says so.
-OURS	:= O CC LD V RELEASE CI M TRIES
+OURS	:= O CC LD V RELEASE CI M TRIES STRESS
 GIVEN	:= $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 SET	= $(foreach v,$(sort MODE BOOT SMP MEM T SEED APPEND QEMU CPU DEVICES DISK JUNIT \
 	  $(filter-out $(OURS) -*% MAKE%,$(GIVEN))),$(if $($(v)),'$(v)=$($(v))'))
@@ -142,6 +143,12 @@ host-test: $(HOST_TESTS:%=$(HOST)/%)
 test:
 	@tools/test
 
+# What is given on make's command line comes last, and wins.
+STRESS	?= 10
+stress: all
+	@tools/run SMP=4 MODE=mttcg T='stress.*' LIMIT=7200 $(SET) \
+		APPEND='$(strip stress=$(STRESS) $(APPEND))' KERNEL=$(KERNEL)
+
 stress-shrink: all
 	@tools/shrink $(SET) KERNEL=$(KERNEL) $(if $(TRIES),TRIES=$(TRIES))
 
@@ -176,5 +183,5 @@ shell-test: all
 	@tools/shell_test $(SET) KERNEL=$(KERNEL)
 
 .PHONY: help all run shell shell-test test test-quick list iso bench check mutants doctor fmt
-.PHONY: debug clean compdb host-test gdb-test stress-shrink
+.PHONY: debug clean compdb host-test gdb-test stress stress-shrink
 .DELETE_ON_ERROR:

@@ -113,7 +113,9 @@ static void panic_report(const char *cause)
 
 static void run_test(const struct test *t, unsigned timeout)
 {
-	unsigned limit = timeout ? timeout : t->limit ? t->limit : TEST_LIMIT;
+	uint64_t limit = timeout    ? timeout
+			 : t->limit ? t->limit * stress_times()
+				    : TEST_LIMIT;
 	struct oracle before;
 	struct thread *thread;
 	uint64_t start, us;
@@ -199,6 +201,7 @@ int tests_main(const char *cmdline)
 	const char *why;
 
 	select_tests(cmdline, &s);
+	stress_set_times(s.stress);
 	why = stress_plan(s.ops);
 	if (why && !s.error[0])
 		snprintk(s.error, sizeof(s.error), "%s", why);

@@ -15,7 +15,7 @@ extern const struct test *const __stop_vv_tests[];
 static const char *const words[] = {
 	"test=", "seed=",           "repeat=", "timeout=", "bench=",
 	"list",  "bench",           "shuffle", "quick",    "ops=",
-	"shell", "fail=alloc:nth=", "quirks",
+	"shell", "fail=alloc:nth=", "quirks",  "stress=",
 };
 
 /* Served by boot/bringup.c before we are asked: here only known or unknown. */
@@ -203,6 +203,8 @@ static void one_word(struct selection *s, const char *word, char *globs)
 		s->repeat = (unsigned)number(s, word, word + 7, 1, 1000000);
 	} else if (!strncmp(word, "timeout=", 8)) {
 		s->timeout = (unsigned)number(s, word, word + 8, 0, 1000000);
+	} else if (!strncmp(word, "stress=", 7)) {
+		s->stress = (unsigned)number(s, word, word + 7, 1, STRESS_MAX);
 	} else if (!strcmp(word, "list")) {
 		s->list = true;
 	} else if (!strcmp(word, "shell")) {
@@ -249,7 +251,7 @@ void select_tests(const char *cmdline, struct selection *s)
 {
 	char word[WORD_MAX], globs[WORD_MAX] = "";
 
-	*s = (struct selection){ .seed = 1, .repeat = 1 };
+	*s = (struct selection){ .seed = 1, .repeat = 1, .stress = 1 };
 	while (cmdline && !s->error[0]) {
 		const char *at = cmdline;
 

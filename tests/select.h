@@ -8,12 +8,14 @@
 #include "tests/test.h"
 
 #define SELECT_MAX 1024
+#define STRESS_MAX 10000
 
 struct selection {
 	const struct test *tests[SELECT_MAX]; /* suites together            */
 	unsigned n;
 	uint64_t seed;
 	unsigned repeat, timeout;
+	unsigned stress;   /* times the operations of suite stress         */
 	uint32_t fail_nth; /* allocation of each test's thread; 0: none     */
 	bool list, bench, shuffle, shell;
 	const char *ops; /* text of ops= in the command line, or NULL       */

@@ -8,7 +8,8 @@
 #include "kernel/string.h"
 
 #define RANGES_MAX 64
-#define SAID_MAX   64 /* a longer list tells nobody anything             */
+#define SAID_MAX   64     /* a longer list tells nobody anything             */
+#define PROGRESS   100000 /* operations between two lines                */
 
 struct numbers {
 	unsigned low, high; /* both run                                    */
@@ -20,6 +21,18 @@ static struct {
 	unsigned n[STRESS_ACTORS];
 	struct numbers range[STRESS_ACTORS][RANGES_MAX];
 } plan;
+
+static unsigned times = 1; /* (I) likewise                               */
+
+void stress_set_times(unsigned n)
+{
+	times = n;
+}
+
+unsigned stress_times(void)
+{
+	return times;
+}
 
 bool stress_planned(void)
 {
@@ -223,6 +236,15 @@ void stress_end(struct stress *s)
 	WRITE_ONCE(running, NULL);
 }
 
+static void count_one(struct stress *s)
+{
+	unsigned done = 1 + atomic_fetch_add_explicit(&s->done, 1,
+						      memory_order_relaxed);
+
+	if (times > 1 && done % PROGRESS == 0)
+		test_note("stress: %u operations done", done);
+}
+
 unsigned stress_next(struct stress *s, unsigned actor, unsigned n, unsigned end)
 {
 	n = plan_next(actor, n, end);
@@ -232,7 +254,7 @@ unsigned stress_next(struct stress *s, unsigned actor, unsigned n, unsigned end)
 	if (atomic_load_explicit(&s->failed, memory_order_relaxed))
 		return end;
 	if (n < end)
-		atomic_fetch_add_explicit(&s->done, 1, memory_order_relaxed);
+		count_one(s);
 	return n;
 }
 

@@ -31,6 +31,14 @@ const char *stress_plan(const char *text);
 /* Has a part been chosen? */
 bool stress_planned(void);
 
+/*
+ * The word stress=N: every stress test does N times its operations, in N times
+ * its time.  They are those of a run without it and more of their kind, so ops=
+ * means the same in both.
+ */
+void stress_set_times(unsigned times);
+unsigned stress_times(void);
+
 /* ---- one operation ----------------------------------------------------- */
 
 enum op_shows { /* the arguments that a kind of operation uses           */
@@ -85,7 +93,8 @@ struct stress {
 };
 
 /* Say how large the run is, and, if only a few operations run, which.  Until
- * stress_end() a panic tells what has run. */
+ * stress_end() a panic tells what has run.  With stress=N the run says how far
+ * it is, or a runner would take it for dead. */
 void stress_begin(struct stress *s);
 void stress_end(struct stress *s);
 

@@ -279,9 +279,10 @@ static void check_all(struct actor *a)
 static void actor_main(void *arg)
 {
 	struct actor *a = arg;
+	unsigned end = stress.ops;
 
-	for (a->number = stress_next(&stress, a->id, 0, OPS); a->number < OPS;
-	     a->number = stress_next(&stress, a->id, a->number + 1, OPS)) {
+	for (a->number = stress_next(&stress, a->id, 0, end); a->number < end;
+	     a->number = stress_next(&stress, a->id, a->number + 1, end)) {
 		struct op op = draw(a->id, a->number);
 
 		run_op[op.kind](a, &a->space[op.space], &op);
@@ -300,8 +301,9 @@ TEST_FULL(stress, mm_against_model,
 	static struct actor actor[ACTORS];
 	struct thread *t[ACTORS];
 
-	stress =
-		(struct stress){ .actors = ACTORS, .ops = OPS, .words = words };
+	stress = (struct stress){ .actors = ACTORS,
+				  .ops = OPS * stress_times(),
+				  .words = words };
 	stress_begin(&stress);
 	shared = object_create(OBJECT_PAGES);
 	REQUIRE(shared);
@@ -320,6 +322,6 @@ TEST_FULL(stress, mm_against_model,
 		thread_join(t[i]);
 	stress_end(&stress);
 	if (!stress_planned() && !stress.failed)
-		EXPECT_EQ(stress.done, ACTORS * OPS);
+		EXPECT_EQ(stress.done, ACTORS * stress.ops);
 	object_put(shared);
 }

@@ -29,7 +29,6 @@
 #define ACTORS    (ROVER + 1)
 #define ROUNDS    150
 #define ROUND_OPS 240 /* numbers of an actor in a round                   */
-#define OPS       (ROUNDS * ROUND_OPS)
 
 struct one one;
 
@@ -322,13 +321,15 @@ TEST_FULL(stress, one_mm,
 	  1, 300)
 {
 	static unsigned repetition; /* of repeat=: the same, but other ticks */
+	unsigned rounds = ROUNDS * stress_times();
 
-	one.run =
-		(struct stress){ .actors = ACTORS, .ops = OPS, .words = words };
+	one.run = (struct stress){ .actors = ACTORS,
+				   .ops = rounds * ROUND_OPS,
+				   .words = words };
 	stress_begin(&one.run);
-	for (unsigned r = 0; r < ROUNDS && !one.run.failed; r++) {
+	for (unsigned r = 0; r < rounds && !one.run.failed; r++) {
 		struct rng rng = rng_seed(test_seed() + r * ROUND_OPS +
-					  repetition * OPS);
+					  repetition * one.run.ops);
 
 		if (!round_runs(r * ROUND_OPS))
 			continue;
@@ -340,6 +341,6 @@ TEST_FULL(stress, one_mm,
 	stress_end(&one.run);
 	if (!stress_planned() && !one.run.failed)
 		EXPECT_EQ(one.run.done,
-			  ROUNDS * (OWNERS * owner.ops +
+			  rounds * (OWNERS * owner.ops +
 				    CELL_WRITERS * user.ops + rover.ops));
 }

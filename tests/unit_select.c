@@ -94,6 +94,13 @@ TEST(select, numbers_are_bounded, "no number is cut, wrapped or taken for 0")
 	EXPECT(refused("timeout=4294967296", "*decimal number*"));
 	EXPECT(refused("fail=alloc:nth=4294967296", "*decimal number*"));
 	EXPECT_EQ(choose("fail=alloc:nth=17")->fail_nth, 17);
+	EXPECT_EQ(s.stress, 1);
+	EXPECT_EQ(choose("stress=10000")->stress, 10000);
+	EXPECT(refused("stress=0", "*from 1 to 10000*"));
+	EXPECT(refused("stress=10001", "*from 1 to 10000*"));
+	EXPECT(refused("stress=4294967297", "*decimal number*"));
+	EXPECT(refused("stress=much", "*decimal number*"));
+	EXPECT(refused("stres=2", "*did you mean `stress=`*"));
 }
 
 TEST(select, long_words_are_told,
