@@ -12,10 +12,12 @@
  *
  * It asks neither the walker nor the dialects, but reads entries as 48882,
  * section 2.2.3, says the hardware does; so it holds for a tree of our own and
- * for an mm's that is shared.
+ * for an mm's that is shared.  Of the latter it also asks that each entry grants
+ * the device exactly what it grants the CPU.
  *
  * Locks: iommu->lock to read, then each domain's.
  */
+#include "arch/pte.h"
 #include "iommu/domain.h"
 #include "iommu/pt_amdv1.h"
 #include "kernel/printk.h"
@@ -72,6 +74,16 @@ static const char *forbidden(pa_t pa, uint64_t rights)
 
 /* ---- trees ------------------------------------------------------------- */
 
+/* In a tree for two an entry says everything twice (mm/entry.h, B32), and where
+ * nothing is mapped, nothing (B34). */
+static bool same_for_both(uint64_t e)
+{
+	bool user = (e & PTE_P) && (e & PTE_U);
+
+	return user == !!(e & AMDV1_IR) &&
+	       (user && (e & PTE_W)) == !!(e & AMDV1_IW);
+}
+
 static const char *check_leaf(uint16_t devid, iova_t iova, uint64_t entry,
 			      uint64_t bytes, uint64_t rights)
 {
@@ -90,9 +102,17 @@ static const char *check_leaf(uint16_t devid, iova_t iova, uint64_t entry,
 	return NULL;
 }
 
+static const char *complain(uint16_t devid, iova_t iova, uint64_t e,
+			    const char *what)
+{
+	snprintk(words, sizeof(words), "device %x: entry %lx at iova %lx %s",
+		 devid, e, iova, what);
+	return words;
+}
+
 /* The table of `levels` levels at pa, whose first entry is for iova. */
 static const char *check_table(uint16_t devid, pa_t pa, unsigned levels,
-			       iova_t iova, uint64_t rights)
+			       iova_t iova, uint64_t rights, bool shared)
 {
 	const uint64_t *table = phys_to_virt(pa);
 	uint64_t span = pt_span(levels - 1);
@@ -109,19 +129,17 @@ static const char *check_table(uint16_t devid, pa_t pa, unsigned levels,
 		uint64_t e = READ_ONCE(table[i]), granted = e & rights;
 		unsigned next = (unsigned)FIELD_GET(AMDV1_NEXT_LEVEL, e);
 
+		if (shared && !same_for_both(e))
+			return complain(devid, iova, e, "is two-faced");
 		if (!(e & AMDV1_PR) || !granted)
 			continue;
 		if (!next) {
 			why = check_leaf(devid, iova, e, span, granted);
 		} else if (next == levels - 1) {
 			why = check_table(devid, e & PT_ADDRESS, next, iova,
-					  granted);
+					  granted, shared);
 		} else {
-			snprintk(
-				words, sizeof(words),
-				"device %x: entry %lx at iova %lx skips levels",
-				devid, e, iova);
-			why = words;
+			why = complain(devid, iova, e, "skips levels");
 		}
 	}
 	return why;
@@ -173,7 +191,7 @@ static const char *check_member(struct iommu *iommu, const struct attachment *a)
 	if (equal(&is, &want)) {
 		why = check_table(a->devid, is.w[0] & DTE0_ROOT,
 				  (unsigned)FIELD_GET(DTE0_MODE, is.w[0]), 0,
-				  is.w[0] & RIGHTS);
+				  is.w[0] & RIGHTS, d->shared);
 	} else {
 		snprintk(words, sizeof(words),
 			 "device %x: its entry %lx %lx is not its domain's",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * domain.c - map, unmap, attach, and the flush that each needs
+ * domain.c - map, unmap, attach, each with the flush that it needs
  *
  *    unmap:   clear entries -> unhook empty tables -> queue the flush |lock
  *             wait for its completion -> free the tables              |no lock
@@ -11,7 +11,7 @@
  *
  * Locks: iommu->lock (attach, detach) > domain->lock (tables, members) > ring.
  */
-#include "iommu/domain.h"
+#include "iommu/flush.h"
 #include "iommu/pt_amdv1.h"
 #include "kernel/err.h"
 #include "kernel/panic.h"
@@ -52,7 +52,8 @@ static void id_give(struct iommu *iommu, unsigned id)
 	rw_write_unlock(&iommu->lock);
 }
 
-struct domain *domain_create(struct iommu *iommu)
+/* With an id, and without a tree. */
+static struct domain *domain_make(struct iommu *iommu)
 {
 	struct domain *d = pool_alloc(&domains);
 
@@ -61,87 +62,44 @@ struct domain *domain_create(struct iommu *iommu)
 	d->iommu = iommu;
 	spin_init(&d->lock, RANK_DOMAIN, "domain");
 	LIST_INIT(&d->members);
-	if (pt_init(&d->pt, &pt_amdv1, DOMAIN_LEVELS, 0, pt_span(DOMAIN_LEVELS),
-		    NULL)) {
-		pool_free(&domains, d);
-		return NULL;
-	}
 	rw_write_lock(&iommu->lock);
 	d->id = (uint16_t)id_take(iommu);
 	rw_write_unlock(&iommu->lock);
 	if (d->id)
 		return d;
-	page_put(page_of_va(d->pt.root));
 	pool_free(&domains, d);
 	return NULL;
 }
 
-/* ---- the flush --------------------------------------------------------- */
-
-unsigned flush_commands(struct command out[FLUSH_MAX], uint16_t id,
-			iova_t start, iova_t end, bool tables)
+struct domain *domain_create(struct iommu *iommu)
 {
-	unsigned n = 0;
+	struct domain *d = domain_make(iommu);
 
-	for (iova_t at = start; at < end;) {
-		unsigned low = at ? (unsigned)__builtin_ctzll(at) : 63;
-		unsigned size = 63 - (unsigned)__builtin_clzll(end - at);
-		uint64_t bytes = BIT(low < size ? low : size);
-
-		if (n == FLUSH_MAX) {
-			out[0] = command_invalidate_iommu_pages(id, RANGE_ALL,
-								tables);
-			return 1;
-		}
-		out[n++] = command_invalidate_iommu_pages(
-			id, command_range(at, at + bytes), tables);
-		at += bytes;
-	}
-	return n;
+	if (!d || !pt_init(&d->pt, &pt_amdv1, DOMAIN_LEVELS, 0,
+			   pt_span(DOMAIN_LEVELS), NULL))
+		return d;
+	id_give(iommu, d->id);
+	pool_free(&domains, d);
+	return NULL;
 }
 
-/*
- * Queue what makes all members forget [start, end).  After the IOMMU's own TLB
- * come the devices' (B7): the other way round a device could take back from the
- * IOMMU what it has just forgotten.  Context: domain->lock held.
- */
-static int flush_submit(struct domain *d, iova_t start, iova_t end, bool tables,
-			uint64_t *seq)
+struct domain *domain_create_shared(struct iommu *iommu, uint64_t *root,
+				    uint64_t top)
 {
-	struct command c[FLUSH_MAX];
-	struct attachment *a;
-	unsigned n;
-	int error;
+	struct domain *d = domain_make(iommu);
 
-	*seq = 0;
-	/* The last detach has flushed everything; nobody fills it again. */
-	if (LIST_EMPTY(&d->members))
-		return 0;
-	n = flush_commands(c, d->id, start, end, tables);
-	error = queue_submit(&d->iommu->queue, c, n, seq);
-	d->flushes++;
-	d->commands += n;
-	LIST_FOREACH (a, &d->members, member) {
-		if (error)
-			return error;
-		if (!(a->flags & ATTACH_ATS))
-			continue;
-		c[0] = command_invalidate_iotlb_pages(
-			a->devid, a->devid, 1, command_range(start, end));
-		error = queue_submit(&d->iommu->queue, c, 1, seq);
-		d->commands++;
-	}
-	return error;
+	if (!d)
+		return NULL;
+	d->shared = true;
+	/* The same bits, read in the dialect of those who walk it here. */
+	d->pt = (struct pt){ .format = &pt_amdv1,
+			     .root = root,
+			     .levels = DOMAIN_LEVELS_MAX,
+			     .top = top };
+	return d;
 }
 
-/* The same, and wait.  Context: domain->lock held, or not needed any more. */
-static int flush(struct domain *d, iova_t start, iova_t end, bool tables)
-{
-	uint64_t seq;
-	int error = flush_submit(d, start, end, tables, &seq);
-
-	return error ? error : queue_wait(&d->iommu->queue, seq);
-}
+/* ---- tables ------------------------------------------------------------ */
 
 static void table_collect(struct page *table, void *arg)
 {
@@ -206,6 +164,7 @@ int domain_map(struct domain *d, iova_t iova, pa_t pa, uint64_t len,
 	    iova + len < iova || iova + len > pt_span(DOMAIN_LEVELS_MAX) ||
 	    !(prot & (PROT_R | PROT_W)))
 		return err(EINVAL);
+	assert(!d->shared);
 	spin_lock(&d->lock);
 	/*
 	 * Somebody else may be waiting for an unmap: until its flush is done the
@@ -240,6 +199,7 @@ int domain_unmap(struct domain *d, iova_t start, iova_t end)
 
 	if (start >= end || !IS_ALIGNED(start | end, PAGE_SIZE))
 		return err(EINVAL);
+	assert(!d->shared);
 	spin_lock(&d->lock);
 	if (end > d->pt.top)
 		end = d->pt.top;
@@ -313,7 +273,7 @@ int domain_split(struct domain *d, iova_t iova)
 	spin_lock(&d->lock);
 	error = iova < d->pt.top ? pt_split(&d->pt, iova) : err(EINVAL);
 	if (!error)
-		error = flush(d, start, start + pt_span(1), true);
+		error = flush_locked(d, start, start + pt_span(1), true);
 	spin_unlock(&d->lock);
 	return error;
 }
@@ -326,7 +286,8 @@ int domain_join(struct domain *d, iova_t iova)
 
 	spin_lock(&d->lock);
 	table = iova < d->pt.top ? pt_join(&d->pt, start) : NULL;
-	error = table ? flush(d, start, start + pt_span(1), true) : err(EINVAL);
+	error = table ? flush_locked(d, start, start + pt_span(1), true)
+		      : err(EINVAL);
 	spin_unlock(&d->lock);
 	if (!error)
 		page_put(table);
@@ -427,9 +388,11 @@ void domain_destroy(struct domain *d)
 
 	assert(LIST_EMPTY(&d->members));
 	spin_lock(&d->lock);
-	error = pt_unmap(&d->pt, d->pt.bottom, d->pt.top);
-	assert(!error);
-	pt_destroy(&d->pt, table_collect, &tables);
+	if (!d->shared) {
+		error = pt_unmap(&d->pt, d->pt.bottom, d->pt.top);
+		assert(!error);
+		pt_destroy(&d->pt, table_collect, &tables);
+	}
 	spin_unlock(&d->lock);
 	tables_free(tables);
 	pool_free(&domains, d);

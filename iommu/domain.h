@@ -28,6 +28,7 @@ struct domain {
 	uint16_t id;          /* (I) the tag of its cached translations     */
 	struct spinlock lock; /* RANK_DOMAIN                                */
 	struct pt pt;         /* (D)                                        */
+	bool shared;          /* (I) the tree is another's                  */
 	LIST_HEAD(, attachment) members; /* (D|L) both to write             */
 	uint64_t cleared;           /* (D) number of the last unmap's flush */
 	uint64_t flushes, commands; /* (D) statistics                       */
@@ -38,6 +39,22 @@ void domain_init(void);
 
 /* An empty domain with an id of its own.  NULL: no memory, or no id left. */
 struct domain *domain_create(struct iommu *iommu);
+
+/*
+ * A domain without a tree of its own: members walk the one of 4 levels at root,
+ * over [0, top), which somebody else fills, flushes by domain_flush(), and keeps
+ * until the last member has left.  Nothing is mapped through the domain.  NULL
+ * as above.
+ */
+struct domain *domain_create_shared(struct iommu *iommu, uint64_t *root,
+				    uint64_t top);
+
+/*
+ * Have all members forget [start, end), and the tables on the way to it, and
+ * wait until they have.  -ETIMEDOUT.
+ * Context: thread; spin locks below RANK_DOMAIN may be held.
+ */
+must_check int domain_flush(struct domain *domain, iova_t start, iova_t end);
 
 /* Give back its tables and its id; it has no member. */
 void domain_destroy(struct domain *domain);
@@ -93,12 +110,3 @@ bool domain_lookup(struct domain *domain, iova_t iova, pa_t *pa,
 
 /* What the entry of a member must say.  Context: domain->lock held. */
 struct dte domain_dte(const struct domain *domain, const struct attachment *a);
-
-/*
- * The commands that flush [start, end) of a domain: the fewest that name only
- * whole aligned powers of two inside it, or one for the whole domain when that
- * would take more than FLUSH_MAX.  tables: directories too.
- */
-#define FLUSH_MAX 16
-unsigned flush_commands(struct command out[FLUSH_MAX], uint16_t id,
-			iova_t start, iova_t end, bool tables);

@@ -6,7 +6,7 @@
  * its ring, which halts at what may not be.
  */
 #include "iommu/command.h"
-#include "iommu/domain.h"
+#include "iommu/flush.h"
 #include "tests/model_priv.h"
 #include "tests/model_rig.h"
 
