@@ -70,6 +70,18 @@ void dma_set_own(struct dma_engine *e, iova_t bus)
 	dma_unlock(e);
 }
 
+void dma_swap_own(struct dma_engine *e, struct dma_own *own)
+{
+	struct dma_own old;
+
+	assert(own->len >= 2 * DMA_STAGE && dma_reaches(e, own->bus, own->len));
+	dma_lock(e);
+	old = e->own;
+	e->own = *own;
+	dma_unlock(e);
+	*own = old;
+}
+
 /* Context: the engine's lock held. */
 static int copy(struct dma_engine *e, iova_t dst, iova_t src, uint64_t bytes)
 {
@@ -99,11 +111,12 @@ int dma_copy(struct dma_engine *e, iova_t dst, iova_t src, uint64_t bytes)
 static int staged(struct dma_engine *e, iova_t at, void *in, const void *out,
 		  uint64_t bytes)
 {
-	char *stage = e->own.va + DMA_STAGE;
+	char *stage;
 	iova_t bus;
 	int error;
 
 	dma_lock(e);
+	stage = e->own.va + DMA_STAGE;
 	bus = e->own.bus + DMA_STAGE;
 	if (out)
 		memcpy(stage, out, bytes);

@@ -43,7 +43,7 @@ struct dma_engine {
 	unsigned address_bits;     /* (I) of addresses that it can say      */
 	bool sleeps;               /* (I) takes its time: only where one may */
 	const struct dma_ops *ops; /* (I)                                   */
-	struct dma_own own;        /* (L) bus; the rest (I)                 */
+	struct dma_own own;        /* (L)                                   */
 	struct spinlock spin;      /* RANK_DEVICE, if it does not sleep     */
 	struct rwsem sem;          /* RANK_TRANSFER, if it does             */
 };
@@ -75,6 +75,10 @@ void dma_unlock(struct dma_engine *e);
 
 /* Have the device find its own memory at bus from now on. */
 void dma_set_own(struct dma_engine *e, iova_t bus);
+
+/* Have it use other memory for itself, 2 * DMA_STAGE or more, which it
+ * finds at own->bus.  Returns in *own what it used before. */
+void dma_swap_own(struct dma_engine *e, struct dma_own *own);
 
 /*
  * Add an engine, for ever.  own has 2 * DMA_STAGE bytes or more; the second

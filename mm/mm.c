@@ -87,7 +87,7 @@ void mm_get(struct mm *mm)
 }
 
 /* A last user that has just left waits for the list before it tears down. */
-static bool mm_try_get(struct mm *mm)
+bool mm_try_get(struct mm *mm)
 {
 	uint32_t users = atomic_load(&mm->users);
 

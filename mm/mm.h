@@ -89,6 +89,10 @@ struct mm *mm_create(void);
 /* One more user.  The caller already has one. */
 void mm_get(struct mm *mm);
 
+/* One more user, if there is any left: for who has only a reference.  Linux:
+ * mmget_not_zero(). */
+must_check bool mm_try_get(struct mm *mm);
+
 /*
  * Drop one user; with the last one every mapping, region and table goes.
  * Context: may sleep; no CPU may have mm loaded when the last user leaves.

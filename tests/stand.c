@@ -2,7 +2,7 @@
 /*
  * stand.c - set up, transfers, take down
  */
-#include "tests/stand.h"
+#include "tests/stand_mm.h"
 #include "arch/layout.h"
 #include "drivers/lsi.h"
 #include "kernel/panic.h"
@@ -101,6 +101,7 @@ void stand_release(void)
 	open = false;
 	if (s->iommu)
 		EXPECT_STR_NULL(iommu_check(s->iommu));
+	stand_mm_release(s);
 	for (unsigned i = 0; i < STAND_DEVICES; i++)
 		stand_detach(s, i);
 	while (s->n_domains)
