@@ -130,6 +130,8 @@ struct dte domain_dte(const struct domain *d, const struct attachment *a)
 
 	if (a->flags & ATTACH_ATS)
 		dte.w[1] |= DTE1_I;
+	if (a->flags & ATTACH_PPR)
+		dte.w[0] |= DTE0_PPR;
 	return dte;
 }
 

@@ -61,6 +61,8 @@ void domain_destroy(struct domain *domain);
 
 /* The device has a TLB of its own (ATS): tell it too. */
 #define ATTACH_ATS 1u
+/* It may send page requests (PRI): iommu/ppr.h serves them. */
+#define ATTACH_PPR 2u
 
 /*
  * From now on the device sees memory through the domain.  -EBUSY if it is in

@@ -163,6 +163,12 @@ unsigned model_unanswered(struct model *m);
  */
 void model_set_log_delay(struct model *m, unsigned delay);
 
+/*
+ * A page request as it stands in the log, whatever it says; one of kind 1 with
+ * the last flag wants an answer.  False: lost.
+ */
+bool model_log_request(struct model *m, uint64_t w0, uint64_t w1);
+
 /* An event as the hardware would log it. */
 void model_log_event(struct model *m, uint64_t w0, uint64_t w1);
 

@@ -216,6 +216,19 @@ bool model_page_request(struct model *m, const struct model_ppr *ppr)
 	return logged;
 }
 
+bool model_log_request(struct model *m, uint64_t w0, uint64_t w1)
+{
+	uint64_t flags = model_enter(m);
+	uint16_t devid = (uint16_t)w0, tag = (uint16_t)(w0 >> 32 & 0x1ff);
+	bool logged = ppr_log(m, w0, w1);
+
+	if (logged && w0 >> 60 == 1 && w0 & BIT(41) &&
+	    !group_find(m, devid, tag))
+		group_open(m, devid, tag);
+	model_leave(m, flags);
+	return logged;
+}
+
 unsigned model_unanswered(struct model *m)
 {
 	uint64_t flags = model_enter(m);

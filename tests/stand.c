@@ -7,6 +7,7 @@
 #include "drivers/lsi.h"
 #include "kernel/panic.h"
 #include "mm/pmm.h"
+#include "tests/endpoint.h"
 
 #define MODEL_DELAY 2 /* steps a command waits                             */
 
@@ -22,6 +23,12 @@ static void kick(void *ctx, uint64_t status_bit)
 	iommu_kick(ctx);
 }
 
+static void answered(void *ctx, uint16_t devid, uint16_t tag, unsigned status)
+{
+	(void)ctx;
+	pri_answered(devid, tag, status);
+}
+
 static void open_model(struct stand *s)
 {
 	static const struct iommu_config config = { .np_cache = true };
@@ -33,7 +40,9 @@ static void open_model(struct stand *s)
 		.mode = MODEL_SHUFFLED,
 		.delay = MODEL_DELAY,
 		.seed = test_seed(),
+		.efr = MODEL_EFR | EFR_GT,
 		.interrupt = kick,
+		.answer = answered,
 		.ctx = &modelled,
 	});
 	REQUIRE(s->model);
@@ -92,6 +101,27 @@ static void close_model(struct stand *s)
 	model_destroy(s->model);
 }
 
+/* Whoever is still bound goes, as a driver's remove would have it. */
+static void close_ppr(struct stand *s)
+{
+	struct ppr_device *d;
+
+	if (!s->serves)
+		return;
+	while ((d = TAILQ_FIRST(&s->ppr.devices)))
+		ppr_unbind(&s->ppr, LIST_FIRST(&d->bindings));
+	ppr_stop(&s->ppr);
+	s->serves = false;
+}
+
+struct ppr *stand_ppr(struct stand *s)
+{
+	if (!s->serves)
+		REQUIRE(!ppr_start(&s->ppr, s->iommu));
+	s->serves = true;
+	return &s->ppr;
+}
+
 void stand_release(void)
 {
 	struct stand *s = &stand;
@@ -99,6 +129,9 @@ void stand_release(void)
 	if (!open)
 		return;
 	open = false;
+	endpoints_release();
+	close_ppr(s);
+	pri_close();
 	if (s->iommu)
 		EXPECT_STR_NULL(iommu_check(s->iommu));
 	stand_mm_release(s);
@@ -142,11 +175,17 @@ void stand_destroy(struct stand *s, struct domain *d)
 	REQUIRE(!"a domain of this stand");
 }
 
-void stand_attach(struct stand *s, unsigned dev, struct domain *d)
+void stand_attach_as(struct stand *s, unsigned dev, struct domain *d,
+		     unsigned flags)
 {
 	REQUIRE(!s->of[dev]);
-	REQUIRE(!domain_attach(d, s->devid[dev], 0));
+	REQUIRE(!domain_attach(d, s->devid[dev], flags));
 	s->of[dev] = d;
+}
+
+void stand_attach(struct stand *s, unsigned dev, struct domain *d)
+{
+	stand_attach_as(s, dev, d, 0);
 }
 
 void stand_detach(struct stand *s, unsigned dev)

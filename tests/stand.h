@@ -23,6 +23,7 @@
 #pragma once
 
 #include "iommu/domain.h"
+#include "iommu/ppr.h"
 #include "mm/page.h"
 #include "tests/engines.h"
 #include "tests/model.h"
@@ -47,7 +48,15 @@ struct stand {
 	struct domain *of[STAND_DEVICES]; /* who is attached where          */
 	struct page *pages[STAND_PAGES];
 	unsigned n_domains, n_pages;
+	struct ppr ppr;
+	bool serves; /* ppr runs                                           */
 };
+
+/*
+ * Who serves this IOMMU's page requests until the test ends, started at the
+ * first call; bindings that are left are taken away then.
+ */
+struct ppr *stand_ppr(struct stand *s);
 
 /* A domain in which real devices find their programs; NULL-free. */
 struct domain *stand_domain(struct stand *s);
@@ -55,6 +64,9 @@ struct domain *stand_domain(struct stand *s);
 void stand_destroy(struct stand *s, struct domain *d);
 
 void stand_attach(struct stand *s, unsigned dev, struct domain *d);
+/* flags: ATTACH_* */
+void stand_attach_as(struct stand *s, unsigned dev, struct domain *d,
+		     unsigned flags);
 void stand_detach(struct stand *s, unsigned dev);
 
 /* A page that stand_fill() has filled; freed after the test. */

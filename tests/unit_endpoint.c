@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * unit_endpoint.c - the faulting device itself, on a pager of a few lines
+ *
+ * The pager has one page for each address of a small window, and a mode that
+ * says what it does when somebody asks.
+ */
+#include "tests/endpoint.h"
+#include "kernel/err.h"
+
+#define WINDOW 4u
+
+static struct endpoint e;
+
+static struct pager {
+	struct stand *s;
+	struct domain *d;
+	struct page *page[WINDOW];
+	enum prot prot;          /* that it gives                           */
+	enum ppr_status status;  /* what it says; SUCCESS: and maps         */
+	unsigned asked, in_vain; /* the first in_vain times it maps nothing */
+} pager;
+
+static enum ppr_status serve(void *arg, va_t va, enum prot access)
+{
+	struct pager *p = arg;
+	unsigned i = (unsigned)((va - IOVA) / PAGE_SIZE);
+	int error;
+
+	if (p->asked++ < p->in_vain || p->status != PPR_SUCCESS)
+		return p->status;
+	if (va < IOVA || i >= WINDOW || (access & ~p->prot))
+		return PPR_INVALID;
+	error = domain_map(p->d, va, page_pa(p->page[i]), PAGE_SIZE, p->prot);
+	if (error == -EEXIST)
+		error = domain_protect(p->d, va, va + PAGE_SIZE, p->prot);
+	return error ? PPR_FAILURE : PPR_SUCCESS;
+}
+
+static void open_pager(struct stand *s)
+{
+	struct ppr_binding *b;
+
+	pager = (struct pager){ .s = s, .prot = IO_RW };
+	pri_open(s);
+	pager.d = stand_domain(s);
+	for (unsigned i = 0; i < WINDOW; i++)
+		pager.page[i] = stand_page(s, 'A' + i);
+	stand_attach_as(s, 0, pager.d, ATTACH_PPR | ATTACH_ATS);
+	endpoint_open(&e, s, 0, NULL);
+	REQUIRE(!ppr_bind(stand_ppr(s), s->devid[0], PPR_NO_PASID, serve,
+			  &pager, &b));
+}
+
+IOMMU_TEST(endpoint, fault_brings_the_page,
+	   "a device that misses a page asks once and then moves its data, by "
+	   "the real DMA; a second access asks nobody")
+{
+	uint64_t word;
+
+	open_pager(s);
+	for (unsigned i = 0; i < WINDOW; i++) {
+		EXPECT_EQ(endpoint_read(&e, IO(i), &word), 0);
+		EXPECT_EQ(word, 'A' + i);
+		EXPECT_EQ(endpoint_write(&e, IO(i) + 8, 'a' + i), 0);
+		EXPECT_EQ(((uint64_t *)page_va(pager.page[i]))[1], 'a' + i);
+		EXPECT_EQ(stand_word(pager.page[i]), 'A' + i);
+	}
+	EXPECT_EQ(e.stats.faults, WINDOW);
+	EXPECT_EQ(pager.asked, WINDOW);
+	EXPECT_EQ(e.stats.dmas, 2 * WINDOW);
+	EXPECT_EQ(e.stats.fruitless, 0);
+}
+
+IOMMU_TEST(endpoint, write_asks_for_the_right,
+	   "a page that may only be read brings a fault when the device writes")
+{
+	uint64_t word;
+
+	open_pager(s);
+	pager.prot = PROT_R;
+	EXPECT_EQ(endpoint_read(&e, IOVA, &word), 0);
+	EXPECT_EQ(endpoint_write(&e, IOVA, 'x'), -EFAULT);
+	EXPECT_EQ(stand_word(pager.page[0]), 'A');
+	pager.prot = IO_RW;
+	EXPECT_EQ(endpoint_write(&e, IOVA, 'x'), 0);
+	EXPECT_EQ(stand_word(pager.page[0]), 'x');
+	EXPECT_EQ(e.stats.faults, 3);
+	EXPECT_EQ(e.stats.invalid, 1);
+}
+
+IOMMU_TEST(endpoint, zero_is_a_word,
+	   "a word of 0 that the device reads is data where a page is mapped, "
+	   "and a fault where none is")
+{
+	uint64_t word = 1;
+
+	open_pager(s);
+	*(uint64_t *)page_va(pager.page[1]) = 0;
+	EXPECT_EQ(endpoint_read(&e, IO(1), &word), 0);
+	EXPECT_EQ(word, 0);
+	EXPECT_EQ(e.stats.faults, 1);
+	EXPECT_EQ(endpoint_read(&e, IO(1), &word), 0);
+	EXPECT_EQ(e.stats.faults, 1);
+	REQUIRE(!domain_unmap(pager.d, IO(1), IO(2)));
+	EXPECT(!endpoint_reaches(&e, IO(1), &word, false));
+}
+
+IOMMU_TEST(endpoint, gives_up_after_its_limit,
+	   "faults that are answered and change nothing bring the device into "
+	   "its failure state at the limit, not before")
+{
+	uint64_t word;
+
+	open_pager(s);
+	pager.in_vain = ENDPOINT_LIMIT - 1;
+	EXPECT_EQ(endpoint_read(&e, IOVA, &word), 0);
+	EXPECT_EQ(e.stats.fruitless, ENDPOINT_LIMIT - 1);
+	EXPECT_EQ(e.state, ENDPOINT_RUNS);
+	pager.asked = 0;
+	pager.in_vain = ENDPOINT_LIMIT;
+	EXPECT_EQ(endpoint_read(&e, IO(1), &word), -EIO);
+	EXPECT_EQ(e.state, ENDPOINT_FAILED);
+	EXPECT_EQ(pager.asked, ENDPOINT_LIMIT);
+	/* What it could reach before it does not touch either. */
+	EXPECT_EQ(endpoint_read(&e, IOVA, &word), -EIO);
+	EXPECT_EQ(pager.asked, ENDPOINT_LIMIT);
+}
+
+IOMMU_TEST(endpoint, failure_stops_it,
+	   "after FAILURE the device sends no more page requests")
+{
+	uint64_t word;
+
+	open_pager(s);
+	pager.status = PPR_FAILURE;
+	EXPECT_EQ(endpoint_read(&e, IOVA, &word), -EIO);
+	EXPECT_EQ(e.state, ENDPOINT_STOPPED);
+	pager.status = PPR_SUCCESS;
+	EXPECT_EQ(endpoint_read(&e, IOVA, &word), -EIO);
+	EXPECT_EQ(pager.asked, 1);
+}
+
+IOMMU_TEST(endpoint, denied_device_may_not_ask,
+	   "a device whose entry does not let it send page requests gets no "
+	   "answer and no data")
+{
+	uint64_t word;
+
+	open_pager(s);
+	EXPECT_EQ(endpoint_read(&e, IOVA, &word), 0);
+	stand_detach(s, 0);
+	EXPECT_EQ(endpoint_read(&e, IOVA, &word), -EFAULT);
+	EXPECT_EQ(pager.asked, 1);
+	EXPECT_EQ(pri_total(s->devid[0]).asked, 1);
+}
+
+IOMMU_TEST(endpoint, group_of_pages,
+	   "a group of several pages is one question and one answer")
+{
+	struct pri_tally t;
+	uint64_t word;
+
+	open_pager(s);
+	EXPECT_EQ(endpoint_ask(&e, IOVA, WINDOW, true), 0);
+	EXPECT_EQ(pager.asked, WINDOW);
+	t = pri_total(s->devid[0]);
+	EXPECT_EQ(t.asked, 1);
+	EXPECT_EQ(t.answered[PPR_SUCCESS], 1);
+	for (unsigned i = 0; i < WINDOW; i++)
+		EXPECT_EQ(endpoint_read(&e, IO(i), &word), 0);
+	EXPECT_EQ(e.stats.faults, 1);
+	EXPECT_EQ(e.stats.requests, WINDOW);
+}
