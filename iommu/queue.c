@@ -148,6 +148,8 @@ static int put(struct command_queue *q, struct command c)
 
 	if (error)
 		return error;
+	if (CONFIG_CHECK) /* for timelines; costs a release nothing */
+		PROBE(iommu_command, c.w[0], c.w[1]);
 	q->ring[q->tail / SLOT] = c;
 	q->tail = (q->tail + SLOT) % q->size;
 	q->room -= SLOT;

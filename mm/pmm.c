@@ -31,6 +31,7 @@
 #include "arch/smp.h"
 #include "kernel/inject.h"
 #include "kernel/lock.h"
+#include "kernel/probe.h"
 #include "kernel/thread.h"
 #include "mm/rmap.h"
 
@@ -291,6 +292,8 @@ static noinline void free_special(struct page *page)
 	if (page_count(page) || page_pins(page) ||
 	    (flags & PG_KIND) <= PAGE_FREE)
 		free_broken(page);
+	if (CONFIG_CHECK) /* for timelines; costs a release nothing */
+		PROBE(frame_free, page_pa(page), flags & PG_KIND);
 	if ((flags & PG_KIND) >= PAGE_ANON)
 		page_leave_family(page);
 	if (flags & (PG_ORDER | PG_TAIL))

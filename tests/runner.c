@@ -14,6 +14,7 @@
 #include "kernel/thread.h"
 #include "tests/bench.h"
 #include "tests/engines.h"
+#include "tests/explain.h"
 #include "tests/ktap.h"
 #include "tests/oracle.h"
 #include "tests/select.h"
@@ -30,6 +31,7 @@ static _Atomic unsigned failures;
 static const char *skipped;
 static uint64_t run_seed;
 static uint32_t fail_nth; /* the word fail=alloc:nth=                 */
+static bool explain;      /* the word explain                         */
 static uint64_t deadline; /* ns; read by the tick of CPU 0 */
 static bool timed_out;
 
@@ -132,12 +134,15 @@ static void run_test(const struct test *t, unsigned timeout)
 	skipped = NULL;
 	oracle_begin(&before);
 	running = t;
+	explain_reset();
 	start = clock_ns();
 	WRITE_ONCE(deadline, start + limit * UINT64_C(1000000000));
 	thread = thread_create(t->name, test_main, (void *)t);
 	assert(thread);
 	thread_join(thread);
 	us = (clock_ns() - start) / 1000;
+	if (failures || explain)
+		explain_end(); /* what follows is no part of it */
 	stand_release();
 	engines_release();
 	why = oracle_check(&before);
@@ -145,6 +150,8 @@ static void run_test(const struct test *t, unsigned timeout)
 	if (why)
 		test_fail("oracle", 0, "%s", why);
 	running = NULL;
+	if (failures || explain)
+		explain_show(t->suite, t->name);
 	if (failures) {
 		probe_dump(PROBES_SHOWN);
 		ktap_note("replay: make run T=%s.%s SEED=%lu SMP=%u", t->suite,
@@ -174,6 +181,7 @@ static unsigned run_all(const struct selection *s)
 
 	run_seed = s->seed;
 	fail_nth = s->fail_nth;
+	explain = s->explain;
 	printk_set_sink(ktap_sink);
 	panic_set_report(panic_report);
 	thread_set_tick(watchdog);

@@ -16,6 +16,7 @@ static const char *const words[] = {
 	"test=", "seed=",           "repeat=", "timeout=", "bench=",
 	"list",  "bench",           "shuffle", "quick",    "ops=",
 	"shell", "fail=alloc:nth=", "quirks",  "stress=",
+	"explain",
 };
 
 /* Served by boot/bringup.c before we are asked: here only known or unknown. */
@@ -211,6 +212,8 @@ static void one_word(struct selection *s, const char *word, char *globs)
 		s->shell = true;
 	} else if (!strcmp(word, "shuffle")) {
 		s->shuffle = true;
+	} else if (!strcmp(word, "explain")) {
+		s->explain = true;
 	} else if (!strcmp(word, "bench")) {
 		s->bench = true;
 		memcpy(s->bench_glob, "*", 2);

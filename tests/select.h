@@ -17,7 +17,7 @@ struct selection {
 	unsigned repeat, timeout;
 	unsigned stress;   /* times the operations of suite stress         */
 	uint32_t fail_nth; /* allocation of each test's thread; 0: none     */
-	bool list, bench, shuffle, shell;
+	bool list, bench, shuffle, shell, explain;
 	const char *ops; /* text of ops= in the command line, or NULL       */
 	char bench_glob[64];
 	char error[160]; /* not empty: what is wrong, and the nearest match */

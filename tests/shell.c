@@ -75,7 +75,7 @@ static int run(unsigned argc, char **argv)
 	return 0;
 }
 SHELL_COMMAND(run, "GLOB,... [WORD...]",
-	      "run tests; words as on the command line: seed=7 repeat=3", run);
+	      "run tests; words as on the command line: explain repeat=3", run);
 
 static int quit(unsigned argc, char **argv)
 {

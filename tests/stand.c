@@ -6,8 +6,10 @@
 #include "arch/layout.h"
 #include "drivers/lsi.h"
 #include "kernel/panic.h"
+#include "kernel/probe.h"
 #include "mm/pmm.h"
 #include "tests/endpoint.h"
+#include "tests/explain.h"
 
 #define MODEL_DELAY 2 /* steps a command waits                             */
 
@@ -77,6 +79,10 @@ void stand_test(const char *kind, void (*fn)(struct stand *s))
 		open_model(&stand);
 	else
 		open_qemu(&stand);
+	explain_model(stand.model);
+	for (unsigned i = 0; i < STAND_DEVICES; i++)
+		explain_name(EXPLAIN_DEVICE, stand.devid[i],
+			     i ? "device 1" : "device 0");
 	fn(&stand);
 }
 
@@ -252,6 +258,12 @@ void stand_free(struct stand *s, struct page *page)
 
 /* ---- transfers --------------------------------------------------------- */
 
+/* Which device, and where: of a probe (explain.c). */
+static uint64_t at_device(const struct stand *s, unsigned dev, iova_t iova)
+{
+	return (uint64_t)s->devid[dev] << 48 | iova;
+}
+
 uint64_t stand_read(struct stand *s, unsigned dev, iova_t iova)
 {
 	uint64_t word = BLOCKED;
@@ -260,7 +272,8 @@ uint64_t stand_read(struct stand *s, unsigned dev, iova_t iova)
 		model_dma(s->model, s->devid[dev], iova, &word, sizeof(word),
 			  false, NULL);
 	else if (dma_read(&lsi_at(dev)->engine, iova, &word, sizeof(word)))
-		return BLOCKED; /* it could not even fetch its program */
+		word = BLOCKED; /* it could not even fetch its program */
+	PROBE(device_read, at_device(s, dev, iova), word);
 	return word;
 }
 
@@ -274,6 +287,7 @@ void stand_write(struct stand *s, unsigned dev, iova_t iova, uint64_t v)
 	else
 		ignored = dma_write(&lsi_at(dev)->engine, iova, &v, sizeof(v));
 	(void)ignored; /* what arrived is seen in the page */
+	PROBE(device_write, at_device(s, dev, iova), v);
 }
 
 uint64_t *stand_slot(struct domain *d, iova_t iova)

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * unit_timeline.c - the table, and the words that probes become
+ */
+#include "arch/cpu.h"
+#include "iommu/command.h"
+#include "kernel/printk.h"
+#include "kernel/probe.h"
+#include "kernel/string.h"
+#include "tests/explain.h"
+#include "tests/gate.h"
+#include "tests/timeline.h"
+
+static struct timeline table;
+static char text[4000];
+
+static void keep(const char *line, void *arg)
+{
+	size_t at = strlen(text);
+
+	snprintk(text + at, sizeof(text) - at, "%s\n", line);
+}
+
+static const char *print(const struct timeline *t)
+{
+	text[0] = '\0';
+	timeline_print(t, keep, NULL);
+	return text;
+}
+
+static const char *printed(void)
+{
+	return print(&table);
+}
+
+static void empty(void)
+{
+	memset(&table, 0, sizeof(table));
+}
+
+#define EXPECT_TEXT(got, want)                                                 \
+	do {                                                                   \
+		const char *got_ = (got);                                      \
+		if (strcmp(got_, want))                                        \
+			test_fail(__FILE__, __LINE__, "printed\n%swanted\n%s", \
+				  got_, (want));                               \
+	} while (0)
+
+TEST(timeline, columns_are_lanes,
+     "a step a row, a lane a column as wide as its widest words")
+{
+	empty();
+	timeline_add(&table, 7, "device", "DMA read A = 10");
+	timeline_add(&table, 1, "T0", "clear PTE A");
+	timeline_add(&table, 9, "IOMMU", "INVALIDATE_IOMMU_PAGES 1 A");
+	timeline_add(&table, 1, "T0", "set PTE A");
+	timeline_add(&table, 7, "device", "DMA read A = 11");
+	EXPECT_TEXT(printed(), "      T0           device           IOMMU\n"
+			       "   1               DMA read A = 10\n"
+			       "   2  clear PTE A\n"
+			       "   3                                "
+			       "INVALIDATE_IOMMU_PAGES 1 A\n"
+			       "   4  set PTE A\n"
+			       "   5               DMA read A = 11\n");
+}
+
+TEST(timeline, nothing_makes_no_table, "a table without steps prints nothing")
+{
+	empty();
+	EXPECT_TEXT(printed(), "");
+}
+
+TEST(timeline, titles_make_room, "a title wider than all words moves the next")
+{
+	empty();
+	timeline_add(&table, 1, "a long title", "x");
+	timeline_add(&table, 2, "b", "y");
+	EXPECT_TEXT(printed(), "      a long title  b\n"
+			       "   1  x\n"
+			       "   2                y\n");
+}
+
+TEST(timeline, what_is_cut_is_marked,
+     "words and lines that are too long end early, and nothing is overrun")
+{
+	char words[3 * TIMELINE_WORDS];
+	size_t longest = 0;
+
+	memset(words, 'w', sizeof(words));
+	words[sizeof(words) - 1] = '\0';
+	empty();
+	for (unsigned i = 0; i < TIMELINE_LANES; i++)
+		timeline_add(&table, i, words, words);
+	EXPECT_EQ(strlen(table.steps[0].words), TIMELINE_WORDS - 1);
+	EXPECT_EQ(table.steps[0].words[TIMELINE_WORDS - 2], '~');
+	for (const char *at = printed(); *at; at++) {
+		size_t n = 0;
+
+		while (at[n] != '\n')
+			n++;
+		longest = n > longest ? n : longest;
+		at += n;
+	}
+	EXPECT_EQ(longest, TIMELINE_LINE - 1);
+}
+
+TEST(timeline, what_has_no_room_is_counted,
+     "steps beyond the last row, and lanes beyond the last column, are counted")
+{
+	empty();
+	for (unsigned i = 0; i < TIMELINE_LANES + 3; i++)
+		timeline_add(&table, i, "t", "w");
+	EXPECT_EQ(table.n_lanes, TIMELINE_LANES);
+	EXPECT_EQ(table.left_out, 3);
+	for (unsigned i = 0; i < TIMELINE_STEPS; i++)
+		timeline_add(&table, 0, "t", "w");
+	EXPECT_EQ(table.n_steps, TIMELINE_STEPS);
+	EXPECT_EQ(table.left_out, 3 + TIMELINE_LANES);
+	printed();
+	EXPECT_TEXT(text + strlen(text) - 27, "13 more steps are left out\n");
+}
+
+/* ---- from probes -------------------------------------------------------- */
+
+static void flushes(void)
+{
+	struct command one = command_invalidate_iommu_pages(
+		5, command_range(VA, P(1)), false);
+	struct command four = command_invalidate_iommu_pages(
+		5, command_range(VA, P(4)), true);
+	struct command other = command_invalidate_iommu_pages(
+		6, command_range(VA, P(1)), false);
+
+	PROBE(iommu_command, one.w[0], one.w[1]);
+	PROBE(iommu_command, four.w[0], four.w[1]);
+	PROBE(iommu_command, other.w[0], other.w[1]);
+}
+
+TEST(timeline, probes_become_steps,
+     "names stand for numbers, lanes for threads, devices and the IOMMU; what "
+     "has no name is left out")
+{
+	static char mm, stranger;
+
+	explain_model(false);
+	explain_thread("T0");
+	explain_name(EXPLAIN_MM, (uint64_t)&mm, "P");
+	explain_name(EXPLAIN_ADDRESS, VA, "A");
+	explain_name(EXPLAIN_DEVICE, 0x80, "device 0");
+	explain_name(EXPLAIN_DOMAIN, 5, "d1");
+	explain_name(EXPLAIN_FRAME, 0x7000, "page 1");
+	hook("pte_clear", NULL, NULL); /* probes are on, release or not */
+	PROBE(pte_clear, &mm, P(9));
+	explain_begin();
+	PROBE(pte_clear, &mm, VA + 8);
+	PROBE(pte_clear, &stranger, VA);
+	PROBE(pte_set, &mm, P(1));
+	PROBE(frame_free, 0x7000, 0);
+	PROBE(frame_free, 0x8000, 0);
+	PROBE(device_read, UINT64_C(0x80) << 48 | VA, 10);
+	PROBE(device_read, UINT64_C(0x80) << 48 | VA, 0);
+	flushes();
+	explain_end();
+	PROBE(pte_clear, &mm, P(9));
+	unhook("pte_clear");
+	EXPECT_TEXT(print(explain_table()),
+		    "      T0                  device 0             IOMMU\n"
+		    "   1  clear PTE A\n"
+		    "   2  set PTE 0x10001000\n"
+		    "   3  free page 1\n"
+		    "   4                      DMA read A = 10\n"
+		    "   5                      DMA read A: nothing\n"
+		    "   6                                           "
+		    "INVALIDATE_IOMMU_PAGES d1 A\n"
+		    "   7                                           "
+		    "INVALIDATE_IOMMU_PAGES d1 A+4 PDE\n");
+}
+
+TEST(timeline, unnamed_threads_are_cpus,
+     "a thread without a name stands in its CPU's lane")
+{
+	hook("pte_clear", NULL, NULL);
+	explain_begin();
+	PROBE(pte_clear, NULL, VA);
+	explain_end();
+	unhook("pte_clear");
+	EXPECT_EQ(explain_table()->n_lanes, 1);
+	EXPECT_EQ(explain_table()->n_steps, 1);
+	EXPECT(!strncmp(explain_table()->lanes[0].title, "cpu", 3));
+}
