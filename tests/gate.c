@@ -70,11 +70,16 @@ static void task_main(void *arg)
 	atomic_store(&t->done, true);
 }
 
-void spawn(struct task *t, void (*fn)(void *arg), void *arg)
+void spawn_on(struct task *t, uint64_t cpus, void (*fn)(void *arg), void *arg)
 {
 	*t = (struct task){ .fn = fn, .arg = arg };
-	t->thread = thread_create("task", task_main, t);
+	t->thread = thread_create_on(cpus, "task", task_main, t);
 	REQUIRE(t->thread);
+}
+
+void spawn(struct task *t, void (*fn)(void *arg), void *arg)
+{
+	spawn_on(t, UINT64_MAX, fn, arg);
 }
 
 void join(struct task *t)

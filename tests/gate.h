@@ -51,6 +51,7 @@ struct task {
 };
 
 void spawn(struct task *t, void (*fn)(void *arg), void *arg);
+void spawn_on(struct task *t, uint64_t cpus, void (*fn)(void *arg), void *arg);
 void join(struct task *t);
 
 /* Is it still running, after time enough for one who does not wait? */
