@@ -1,55 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * unit_endpoint.c - the faulting device itself, on a pager of a few lines
- *
- * The pager has one page for each address of a small window, and a mode that
- * says what it does when somebody asks.
+ * unit_endpoint.c - the faulting device itself, with a pager that we know
  */
-#include "tests/endpoint.h"
 #include "kernel/err.h"
+#include "tests/pager.h"
 
 #define WINDOW 4u
 
 static struct endpoint e;
-
-static struct pager {
-	struct stand *s;
-	struct domain *d;
-	struct page *page[WINDOW];
-	enum prot prot;          /* that it gives                           */
-	enum ppr_status status;  /* what it says; SUCCESS: and maps         */
-	unsigned asked, in_vain; /* the first in_vain times it maps nothing */
-} pager;
-
-static enum ppr_status serve(void *arg, va_t va, enum prot access)
-{
-	struct pager *p = arg;
-	unsigned i = (unsigned)((va - IOVA) / PAGE_SIZE);
-	int error;
-
-	if (p->asked++ < p->in_vain || p->status != PPR_SUCCESS)
-		return p->status;
-	if (va < IOVA || i >= WINDOW || (access & ~p->prot))
-		return PPR_INVALID;
-	error = domain_map(p->d, va, page_pa(p->page[i]), PAGE_SIZE, p->prot);
-	if (error == -EEXIST)
-		error = domain_protect(p->d, va, va + PAGE_SIZE, p->prot);
-	return error ? PPR_FAILURE : PPR_SUCCESS;
-}
+static struct pager pager;
 
 static void open_pager(struct stand *s)
 {
-	struct ppr_binding *b;
-
-	pager = (struct pager){ .s = s, .prot = IO_RW };
-	pri_open(s);
-	pager.d = stand_domain(s);
-	for (unsigned i = 0; i < WINDOW; i++)
-		pager.page[i] = stand_page(s, 'A' + i);
-	stand_attach_as(s, 0, pager.d, ATTACH_PPR | ATTACH_ATS);
+	pager_open(&pager, s, 0);
 	endpoint_open(&e, s, 0, NULL);
-	REQUIRE(!ppr_bind(stand_ppr(s), s->devid[0], PPR_NO_PASID, serve,
-			  &pager, &b));
 }
 
 IOMMU_TEST(endpoint, fault_brings_the_page,
@@ -67,7 +31,7 @@ IOMMU_TEST(endpoint, fault_brings_the_page,
 		EXPECT_EQ(stand_word(pager.page[i]), 'A' + i);
 	}
 	EXPECT_EQ(e.stats.faults, WINDOW);
-	EXPECT_EQ(pager.asked, WINDOW);
+	EXPECT_EQ(pager.calls, WINDOW);
 	EXPECT_EQ(e.stats.dmas, 2 * WINDOW);
 	EXPECT_EQ(e.stats.fruitless, 0);
 }
@@ -117,14 +81,14 @@ IOMMU_TEST(endpoint, gives_up_after_its_limit,
 	EXPECT_EQ(endpoint_read(&e, IOVA, &word), 0);
 	EXPECT_EQ(e.stats.fruitless, ENDPOINT_LIMIT - 1);
 	EXPECT_EQ(e.state, ENDPOINT_RUNS);
-	pager.asked = 0;
+	pager.calls = 0;
 	pager.in_vain = ENDPOINT_LIMIT;
 	EXPECT_EQ(endpoint_read(&e, IO(1), &word), -EIO);
 	EXPECT_EQ(e.state, ENDPOINT_FAILED);
-	EXPECT_EQ(pager.asked, ENDPOINT_LIMIT);
+	EXPECT_EQ(pager.calls, ENDPOINT_LIMIT);
 	/* What it could reach before it does not touch either. */
 	EXPECT_EQ(endpoint_read(&e, IOVA, &word), -EIO);
-	EXPECT_EQ(pager.asked, ENDPOINT_LIMIT);
+	EXPECT_EQ(pager.calls, ENDPOINT_LIMIT);
 }
 
 IOMMU_TEST(endpoint, failure_stops_it,
@@ -138,7 +102,7 @@ IOMMU_TEST(endpoint, failure_stops_it,
 	EXPECT_EQ(e.state, ENDPOINT_STOPPED);
 	pager.status = PPR_SUCCESS;
 	EXPECT_EQ(endpoint_read(&e, IOVA, &word), -EIO);
-	EXPECT_EQ(pager.asked, 1);
+	EXPECT_EQ(pager.calls, 1);
 }
 
 IOMMU_TEST(endpoint, denied_device_may_not_ask,
@@ -151,7 +115,7 @@ IOMMU_TEST(endpoint, denied_device_may_not_ask,
 	EXPECT_EQ(endpoint_read(&e, IOVA, &word), 0);
 	stand_detach(s, 0);
 	EXPECT_EQ(endpoint_read(&e, IOVA, &word), -EFAULT);
-	EXPECT_EQ(pager.asked, 1);
+	EXPECT_EQ(pager.calls, 1);
 	EXPECT_EQ(pri_total(s->devid[0]).asked, 1);
 }
 
@@ -163,7 +127,7 @@ IOMMU_TEST(endpoint, group_of_pages,
 
 	open_pager(s);
 	EXPECT_EQ(endpoint_ask(&e, IOVA, WINDOW, true), 0);
-	EXPECT_EQ(pager.asked, WINDOW);
+	EXPECT_EQ(pager.calls, WINDOW);
 	t = pri_total(s->devid[0]);
 	EXPECT_EQ(t.asked, 1);
 	EXPECT_EQ(t.answered[PPR_SUCCESS], 1);
