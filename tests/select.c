@@ -15,8 +15,7 @@ extern const struct test *const __stop_vv_tests[];
 static const char *const words[] = {
 	"test=", "seed=",           "repeat=", "timeout=", "bench=",
 	"list",  "bench",           "shuffle", "quick",    "ops=",
-	"shell", "fail=alloc:nth=", "quirks",  "stress=",
-	"explain",
+	"shell", "fail=alloc:nth=", "quirks",  "stress=",  "explain",
 };
 
 /* Served by boot/bringup.c before we are asked: here only known or unknown. */

@@ -8,8 +8,7 @@
  * Run what the command line asks for, print KTAP, and return the machine's exit
  * value (drivers/exitport.h).  Words: test=GLOB,-GLOB... list bench shell seed=N
  * repeat=N shuffle explain timeout=SECONDS lie=... fail=alloc:nth=N ops=...
- * stress=N
- * (stress.h)
+ * stress=N (stress.h)
  * Context: a thread, all CPUs up; once at a time.
  */
 int tests_main(const char *cmdline);
