@@ -49,6 +49,8 @@ enum ppr_status {
 	PPR_FAILURE = 0xf, /* send no more page requests                  */
 };
 
+#define PPR_NO_PASID UINT32_MAX
+
 /* A range of pages as INVALIDATE_* commands take it: see command_range(). */
 struct command_range {
 	uint64_t w; /* CMD1_ADDRESS and CMD1_S                            */
@@ -150,14 +152,21 @@ command_prefetch_iommu_pages(uint16_t devid, iova_t iova, uint8_t pages)
 	} };
 }
 
-/* Answer the page request group `tag` of a device. */
+/*
+ * Answer the page request group `tag` of a device, of its process `pasid`, which
+ * needs EFR_GT; PPR_NO_PASID: the request named none.
+ */
 static inline struct command
-command_complete_ppr_request(uint16_t devid, uint16_t tag,
+command_complete_ppr_request(uint16_t devid, uint32_t pasid, uint16_t tag,
 			     enum ppr_status status)
 {
+	bool process = pasid != PPR_NO_PASID;
+
 	return (struct command){ {
-		FIELD_PREP(CMD0_OP, COMPLETE_PPR_REQUEST) | devid,
-		FIELD_PREP(CMD1_TAG, tag) | FIELD_PREP(CMD1_STATUS, status),
+		FIELD_PREP(CMD0_OP, COMPLETE_PPR_REQUEST) | devid |
+			FIELD_PREP(CMD0_PASID, process ? pasid : 0),
+		FIELD_PREP(CMD1_TAG, tag) | FIELD_PREP(CMD1_STATUS, status) |
+			(process ? CMD1_GN : 0),
 	} };
 }
 

@@ -8,7 +8,7 @@
  * blocks on every QEMU and on hardware.  TV = 0 passes on QEMU 7.2, mode 0
  * without rights passes on 11.1 (docs/limits.md).
  */
-#include "iommu/iommu.h"
+#include "iommu/ppr.h"
 #include "arch/clock.h"
 #include "kernel/err.h"
 #include "kernel/panic.h"
@@ -117,17 +117,6 @@ static void handle_event(const struct log_entry *entry, void *arg)
 		fn(entry, READ_ONCE(iommu->on_arg));
 }
 
-/* Nobody serves page requests: tell the device that there is no such page. */
-static void refuse_request(struct iommu *iommu, const struct log_entry *entry)
-{
-	struct command c = command_complete_ppr_request(
-		(uint16_t)FIELD_GET(PPR0_DEVID, entry->w[0]),
-		(uint16_t)FIELD_GET(PPR0_TAG, entry->w[0]), PPR_INVALID);
-
-	if (entry->w[0] & PPR0_LAST && queue_run(&iommu->queue, &c, 1))
-		PROBE(ppr_lost, entry->w[0], entry->w[1]);
-}
-
 static void handle_request(const struct log_entry *entry, void *arg)
 {
 	struct iommu *iommu = arg;
@@ -136,7 +125,7 @@ static void handle_request(const struct log_entry *entry, void *arg)
 	if (fn)
 		fn(entry, READ_ONCE(iommu->on_arg));
 	else
-		refuse_request(iommu, entry);
+		ppr_refuse(iommu, entry);
 }
 
 static void requests_lost(void *arg)

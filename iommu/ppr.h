@@ -25,7 +25,6 @@
 #define PPR_GROUP_MAX  16u  /* requests of one group that are remembered    */
 #define PPR_DEVICE_MAX 64u  /* groups of one device that are held at once   */
 #define PPR_WORKERS    4u
-#define PPR_NO_PASID   UINT32_MAX
 
 /*
  * Make the access possible for the device, if it may.  Runs in a worker, on any
@@ -80,7 +79,7 @@ struct ppr_stats {
 	uint64_t unknown;    /* of devices or PASIDs that nobody bound      */
 	uint64_t malformed;  /* reserved bits, unknown kinds                */
 	uint64_t shed;       /* not remembered: the device asks again       */
-	uint64_t dropped;    /* partial groups, after the log overflowed    */
+	uint64_t dropped;    /* partial groups, whose last may yet come     */
 };
 
 /* Key: (I) from ppr_start() to ppr_stop()  (P) lock */
@@ -103,6 +102,12 @@ must_check int ppr_start(struct ppr *ppr, struct iommu *iommu);
 
 /* No binding exists any more: end the workers; requests are refused again. */
 void ppr_stop(struct ppr *ppr);
+
+/*
+ * What is done while nobody serves: a request that wants an answer is INVALID.
+ * Context: the log's reader.
+ */
+void ppr_refuse(struct iommu *iommu, const struct log_entry *entry);
 
 /*
  * Requests of devid with this PASID go to fault(arg, ...).  -ENOMEM, -EBUSY if

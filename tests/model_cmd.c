@@ -258,8 +258,11 @@ static void answer(struct model *m, const struct fetched *f)
 		.status = f->w[1] >> 44 & 0xf,
 	};
 
+	uint64_t pasid = f->w[0] >> 32 & GENMASK(19, 0);
+
 	m->stats.answers++;
-	group_close(m, a.devid, a.tag);
+	group_close(m, a.devid, a.tag,
+		    f->w[1] & W1_GUEST ? (uint32_t)(PROCESS | pasid) : 0);
 	if (m->config.answer)
 		m->answers[m->in_answers++] = a;
 }

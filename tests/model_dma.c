@@ -149,22 +149,34 @@ static struct ppr_group *group_find(struct model *m, uint16_t devid,
 	return NULL;
 }
 
-static void group_open(struct model *m, uint16_t devid, uint16_t tag)
+/* w0: as the log says it. */
+static void group_open(struct model *m, uint64_t w0)
 {
+	struct ppr_group g = { .devid = (uint16_t)w0,
+			       .tag = w0 >> 32 & 0x1ff,
+			       .open = 1 };
+
+	if (w0 & BIT(56))
+		g.process = (uint32_t)(PROCESS | (w0 >> 42 & 0xf) << 16 |
+				       (w0 >> 16 & 0xffff));
 	for (unsigned i = 0; i < GROUPS; i++)
 		if (!m->groups[i].open) {
-			m->groups[i] = (struct ppr_group){ devid, tag, true };
+			m->groups[i] = g;
 			return;
 		}
 	complain(m, "more than %u page request groups unanswered", GROUPS);
 }
 
-void group_close(struct model *m, uint16_t devid, uint16_t tag)
+void group_close(struct model *m, uint16_t devid, uint16_t tag,
+		 uint32_t process)
 {
 	struct ppr_group *g = group_find(m, devid, tag);
 
+	if (g && g->process != process)
+		complain(m, "answer to group %u of device %#x: not its PASID",
+			 tag, devid);
 	if (g)
-		g->open = false;
+		g->open--;
 	else
 		complain(m, "answer to group %u of device %#x: none is open",
 			 tag, devid);
@@ -203,7 +215,7 @@ static bool request(struct model *m, const struct model_ppr *p)
 	if (!ppr_log(m, ppr_word(p), p->iova & PAGE_MASK))
 		return false;
 	if (p->last)
-		group_open(m, p->devid, p->tag);
+		group_open(m, ppr_word(p));
 	return true;
 }
 
@@ -219,12 +231,16 @@ bool model_page_request(struct model *m, const struct model_ppr *ppr)
 bool model_log_request(struct model *m, uint64_t w0, uint64_t w1)
 {
 	uint64_t flags = model_enter(m);
-	uint16_t devid = (uint16_t)w0, tag = (uint16_t)(w0 >> 32 & 0x1ff);
 	bool logged = ppr_log(m, w0, w1);
+	struct ppr_group *g;
 
-	if (logged && w0 >> 60 == 1 && w0 & BIT(41) &&
-	    !group_find(m, devid, tag))
-		group_open(m, devid, tag);
+	if (logged && w0 >> 60 == 1 && w0 & BIT(41)) {
+		g = group_find(m, (uint16_t)w0, w0 >> 32 & 0x1ff);
+		if (g)
+			g->open++;
+		else
+			group_open(m, w0);
+	}
 	model_leave(m, flags);
 	return logged;
 }

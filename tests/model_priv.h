@@ -136,9 +136,12 @@ struct ppr_answer {
 	unsigned status;
 };
 
+#define PROCESS BIT(20)
+
 struct ppr_group {
 	uint16_t devid, tag;
-	bool open;
+	unsigned open; /* answers that are owed                             */
+	uint32_t process; /* PASID, PROCESS if there is one                 */
 };
 
 struct ats_device {
@@ -318,7 +321,8 @@ void step(struct model *m);
 /* The doorbell rang, or the ring was switched on. */
 void doorbell(struct model *m);
 enum model_ats ats_of(const struct model *m, uint16_t devid);
-void group_close(struct model *m, uint16_t devid, uint16_t tag);
+void group_close(struct model *m, uint16_t devid, uint16_t tag,
+		 uint32_t process);
 
 /* ---- model_query.c, model_regs.c --------------------------------------- */
 

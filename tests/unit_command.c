@@ -161,7 +161,9 @@ static struct command random_command(struct rig *r, struct rng *rng, pa_t word)
 						    (uint8_t)rng_next(rng));
 	case COMPLETE_PPR_REQUEST:
 		return command_complete_ppr_request(
-			devid, (uint16_t)rng_next(rng),
+			devid,
+			rng_next(rng) & 1 ? PPR_NO_PASID : rng_next(rng) >> 44,
+			(uint16_t)rng_next(rng),
 			(enum ppr_status)rng_below(rng, 16));
 	default:
 		return command_invalidate_iommu_all();
@@ -177,7 +179,8 @@ TEST(command, no_constructor_makes_an_illegal_one,
 	struct rig r;
 	pa_t word;
 
-	rig_open(&r, &(struct model_config){ .efr = MODEL_EFR | EFR_PREFETCH });
+	rig_open(&r, &(struct model_config){ .efr = MODEL_EFR | EFR_PREFETCH |
+						    EFR_GT });
 	r.complaints_expected = true; /* answers that nobody asked for */
 	model_set_ats(r.m, DEVICE, MODEL_ATS_ON);
 	word = rig_page(&r);

@@ -164,7 +164,8 @@ TEST(model_halt, features_make_commands_legal,
 	rig_open(&r, &(struct model_config){ .efr = EFR_PREFETCH });
 	r.complaints_expected = true;
 	EXPECT(halts(&r, command_invalidate_iommu_all()));
-	EXPECT(halts(&r, command_complete_ppr_request(DEV, 0, PPR_SUCCESS)));
+	EXPECT(halts(&r, command_complete_ppr_request(DEV, PPR_NO_PASID, 0,
+						      PPR_SUCCESS)));
 	EXPECT(!halts(&r, command_prefetch_iommu_pages(DEV, RIG_IOVA, 4)));
 	rig_close(&r);
 }

@@ -202,7 +202,8 @@ static void open_for_requests(struct rig *r)
 
 static void answer(struct rig *r, uint16_t tag, enum ppr_status status)
 {
-	rig_send(r, command_complete_ppr_request(DEV, tag, status));
+	rig_send(r,
+		 command_complete_ppr_request(DEV, PPR_NO_PASID, tag, status));
 	rig_sync(r);
 }
 
@@ -318,8 +319,8 @@ TEST(model_log, answers_of_a_whole_ring_all_arrive,
 	model_set_mode(r.m, MODEL_STOPPED, 0);
 	for (p.tag = 0; p.tag < 200; p.tag++) {
 		EXPECT(model_page_request(r.m, &p));
-		rig_send(&r,
-			 command_complete_ppr_request(DEV, p.tag, PPR_SUCCESS));
+		rig_send(&r, command_complete_ppr_request(DEV, PPR_NO_PASID,
+							  p.tag, PPR_SUCCESS));
 	}
 	EXPECT_EQ(r.answer.count, 0);
 	model_set_mode(r.m, MODEL_IMMEDIATE, 0);

@@ -200,7 +200,8 @@ static struct command some_command(struct rng *rng)
 	case 2:
 		return (struct command){ { BIT(60) | (n & CMD0_F), 0 } };
 	case 3:
-		return command_complete_ppr_request(8, n & 0xff, PPR_SUCCESS);
+		return command_complete_ppr_request(8, PPR_NO_PASID, n & 0xff,
+						    PPR_SUCCESS);
 	default:
 		return command_invalidate_iommu_pages(
 			n & 3, command_range(start, start + PAGE_SIZE), n & 4);
