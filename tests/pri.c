@@ -39,14 +39,16 @@ static struct pri {
 	pri_answer_fn *fn; /* (P)                                           */
 	void *arg;         /* (P)                                           */
 	unsigned n;        /* (P) devices seen                              */
-	uint16_t devid[DEVICES];        /* (P)                              */
-	struct tag tags[DEVICES][TAGS]; /* (P)                              */
+	int owed;          /* (P) answers                                   */
+	uint16_t devid[DEVICES];         /* (P)                             */
+	struct pri_tally total[DEVICES]; /* (P)                             */
+	struct tag tags[DEVICES][TAGS];  /* (P)                              */
 } pri = { .lock = SPINLOCK_INIT(RANK_MODEL, "pri") };
 
 /* ---- what is owed ------------------------------------------------------- */
 
 /* Context: lock held.  More than DEVICES share the last one's. */
-static struct tag *tag_of(uint16_t devid, uint16_t tag)
+static unsigned device_of(uint16_t devid)
 {
 	unsigned i = 0;
 
@@ -54,9 +56,12 @@ static struct tag *tag_of(uint16_t devid, uint16_t tag)
 		i++;
 	if (i == pri.n && pri.n < DEVICES)
 		pri.devid[pri.n++] = devid;
-	else if (i == DEVICES)
-		i--;
-	return &pri.tags[i][tag % TAGS];
+	return i < DEVICES ? i : DEVICES - 1;
+}
+
+static struct tag *tag_of(uint16_t devid, uint16_t tag)
+{
+	return &pri.tags[device_of(devid)][tag % TAGS];
 }
 
 static unsigned given(const struct pri_tally *t)
@@ -73,11 +78,14 @@ static void owe(uint64_t w0, int n)
 {
 	uint64_t flags = spin_lock_irq(&pri.lock);
 	struct tag *t = tag_of((uint16_t)w0, (uint16_t)(w0 >> 32 & 0x1ff));
+	struct pri_tally *total = &pri.total[device_of((uint16_t)w0)];
 
-	if (n < 0)
-		t->t.lost++;
+	t->t.lost += n < 0;
+	total->lost += n < 0;
 	if (w0 & LOG_LAST && FIELD_GET(LOG_KIND, w0) == 1) {
 		t->t.asked += (unsigned)n;
+		total->asked += (unsigned)n;
+		pri.owed += n;
 		if (n > 0)
 			t->asked_by = w0;
 	}
@@ -93,6 +101,8 @@ static void deliver(uint16_t devid, uint16_t tag, unsigned status)
 	bool owed;
 
 	t->t.answered[status & 15]++;
+	pri.total[device_of(devid)].answered[status & 15]++;
+	pri.owed--;
 	owed = given(&t->t) <= t->t.asked;
 	spin_unlock_irq(&pri.lock, flags);
 	if (!owed)
@@ -341,8 +351,11 @@ void pri_open(struct stand *s)
 	pri.status = 0;
 	pri.stopped = false;
 	pri.n = 0;
+	pri.owed = 0;
 	pri.fn = NULL;
 	pri.vector = s->model ? 0 : msi_vector();
+	for (unsigned i = 0; i < DEVICES; i++)
+		pri.total[i] = (struct pri_tally){ 0 };
 	for (unsigned i = 0; i < DEVICES; i++)
 		for (unsigned j = 0; j < TAGS; j++)
 			pri.tags[i][j] = (struct tag){ 0 };
@@ -389,27 +402,14 @@ struct pri_tally pri_tally(uint16_t devid, uint16_t tag)
 
 struct pri_tally pri_total(uint16_t devid)
 {
-	struct pri_tally sum = { 0 };
+	uint64_t flags = spin_lock_irq(&pri.lock);
+	struct pri_tally t = pri.total[device_of(devid)];
 
-	for (unsigned i = 0; i < TAGS; i++) {
-		struct pri_tally t = pri_tally(devid, (uint16_t)i);
-
-		sum.asked += t.asked;
-		sum.lost += t.lost;
-		for (unsigned j = 0; j < ARRAY_SIZE(t.answered); j++)
-			sum.answered[j] += t.answered[j];
-	}
-	return sum;
+	spin_unlock_irq(&pri.lock, flags);
+	return t;
 }
 
 unsigned pri_unanswered(void)
 {
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < pri.n; i++) {
-		struct pri_tally t = pri_total(pri.devid[i]);
-
-		n += t.asked - given(&t);
-	}
-	return n;
+	return (unsigned)READ_ONCE(pri.owed);
 }

@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * unit_ppr_bad.c - page requests of devices that are wrong, or want too much
+ *
+ * Whatever an entry says, it stops nobody else; and what wants an answer gets
+ * one, which pri_close() looks at after every test.
+ */
+#include "kernel/err.h"
+#include "kernel/inject.h"
+#include "tests/pager.h"
+
+#define STRANGER 0x7b /* a device that nobody bound                         */
+#define PROCESS  0x54321u
+#define RZ       BIT(55) /* a reserved bit was set in the tables            */
+
+static struct pager p, q;
+static struct endpoint e;
+
+static uint64_t entry(uint16_t devid, uint16_t tag, bool last)
+{
+	return pri_word(&(struct model_ppr){
+		.devid = devid, .tag = tag, .last = last, .read = true });
+}
+
+static uint64_t entry_of(uint32_t pasid, uint16_t tag, bool last)
+{
+	return pri_word(&(struct model_ppr){ .devid = p.devid,
+					     .tag = tag,
+					     .last = last,
+					     .read = true,
+					     .gn = true,
+					     .pasid = pasid });
+}
+
+/* The log still moves, and p is served. */
+static void still_served(void)
+{
+	unsigned n = pager_answered(&p), ok = pager_answers(&p, PPR_SUCCESS);
+
+	pager_send(&p, 500, IO(1), true);
+	pager_await(&p, n + 1);
+	EXPECT_EQ(pager_answers(&p, PPR_SUCCESS), ok + 1);
+}
+
+static void wait_for_all(void)
+{
+	while (pri_unanswered())
+		yield();
+}
+
+IOMMU_TEST(ppr, strangers_are_invalid,
+	   "a device or a PASID that nobody bound gets INVALID, whether its "
+	   "group is whole or not; what wants no answer gets none (C108, C113)")
+{
+	pager_open(&p, s, 0);
+	REQUIRE(pri_log(entry(STRANGER, 1, false), IO(0)));
+	REQUIRE(pri_log(entry(STRANGER, 1, true), IO(0)));
+	REQUIRE(pri_log(entry(STRANGER, 2, true), IO(0)));
+	REQUIRE(pri_log(entry(STRANGER, 3, false), IO(0)));
+	REQUIRE(pri_log(entry_of(PROCESS, 4, true), IO(0)));
+	REQUIRE(pri_log(entry_of(0, 5, true), IO(0)));
+	REQUIRE(pri_log(entry_of(PROCESS, 6, false), IO(0)));
+	wait_for_all();
+	for (uint16_t tag = 1; tag < 3; tag++)
+		EXPECT_EQ(pri_tally(STRANGER, tag).answered[PPR_INVALID], 1);
+	for (uint16_t tag = 4; tag < 6; tag++)
+		EXPECT_EQ(pri_tally(p.devid, tag).answered[PPR_INVALID], 1);
+	EXPECT_EQ(p.calls, 0);
+	still_served();
+}
+
+IOMMU_TEST(ppr, answer_names_the_process,
+	   "a request with a PASID is served by who is bound to it, and its "
+	   "answer carries the same (B51)")
+{
+	pager_open(&p, s, 0);
+	pager_unbind(&p);
+	pager_bind(&p, PROCESS);
+	REQUIRE(pri_log(entry_of(PROCESS, 1, true), IO(0)));
+	REQUIRE(pri_log(entry(p.devid, 2, true), IO(1)));
+	REQUIRE(pri_log(entry_of(PROCESS ^ BIT(19), 3, true), IO(1)));
+	REQUIRE(pri_log(entry_of(PROCESS ^ BIT(0), 4, true), IO(1)));
+	wait_for_all();
+	EXPECT_EQ(pri_tally(p.devid, 1).answered[PPR_SUCCESS], 1);
+	EXPECT_EQ(pager_answers(&p, PPR_INVALID), 3);
+	EXPECT_EQ(p.calls, 1);
+}
+
+IOMMU_TEST(ppr, mixed_group_is_invalid,
+	   "a group whose requests name different processes is INVALID, and "
+	   "nobody's fault function runs")
+{
+	struct ppr_binding *b = p.binding;
+
+	pager_open(&p, s, 0);
+	b = p.binding;
+	pager_bind(&p, PROCESS);
+	REQUIRE(pri_log(entry_of(PROCESS, 1, false), IO(0)));
+	REQUIRE(pri_log(entry(p.devid, 1, true), IO(0)));
+	REQUIRE(pri_log(entry(p.devid, 2, false), IO(0)));
+	REQUIRE(pri_log(entry_of(PROCESS, 2, true), IO(0)));
+	wait_for_all();
+	EXPECT_EQ(pager_answers(&p, PPR_INVALID), 2);
+	EXPECT_EQ(p.calls, 0);
+	ppr_unbind(&s->ppr, b);
+}
+
+IOMMU_TEST(
+	ppr, malformed_requests_fail,
+	"a request of a broken table fails its group, at any place in it; an "
+	"entry of an unknown kind is left alone (C108)")
+{
+	pager_open(&p, s, 0);
+	for (uint16_t bad = 0; bad < 3; bad++)
+		for (unsigned i = 0; i < 3; i++)
+			REQUIRE(pri_log(entry(p.devid, bad, i == 2) |
+						(i == bad ? RZ : 0),
+					IO(i)));
+	for (uint64_t kind = 2; kind < 16; kind++)
+		REQUIRE(pri_log((entry(p.devid, 9, true) & GENMASK(59, 0)) |
+					kind << 60,
+				IO(0)));
+	REQUIRE(pri_log(entry(STRANGER, 1, true) | RZ, IO(0)));
+	wait_for_all();
+	EXPECT_EQ(pager_answers(&p, PPR_FAILURE), 3);
+	EXPECT_EQ(p.calls, 0);
+	EXPECT_EQ(pri_tally(STRANGER, 1).answered[PPR_FAILURE], 1);
+	EXPECT_EQ(ppr_stats(&s->ppr).malformed, 3 + 14);
+	still_served();
+}
+
+IOMMU_TEST(ppr, torn_groups_make_way,
+	   "groups that are never finished, more than a device can hold, take "
+	   "nothing from it, and a last request without its first is served")
+{
+	pager_open(&p, s, 0);
+	for (uint16_t tag = 0; tag < 200; tag++)
+		pager_send(&p, tag, IO(0), false);
+	pager_settle(&p);
+	EXPECT_EQ(p.calls, 0);
+	EXPECT_EQ(ppr_stats(&s->ppr).dropped, 200 - PPR_DEVICE_MAX);
+	still_served();
+	EXPECT_EQ(p.calls, 1);
+	/* The oldest of them has gone; of the youngest both pages are asked. */
+	pager_send(&p, 0, IO(1), true);
+	pager_send(&p, 199, IO(1), true);
+	wait_for_all();
+	EXPECT_EQ(p.calls, 1 + 1 + 2);
+	EXPECT_EQ(pager_answers(&p, PPR_SUCCESS), 3);
+}
+
+IOMMU_TEST(
+	ppr, any_bits_at_all,
+	"thousands of entries of random bits: each that wants an answer gets "
+	"one, and a device that behaves is served all the time")
+{
+	struct rng rng = rng_seed(test_seed());
+	unsigned n = s->model ? 3840 : 19200;
+
+	pager_open(&p, s, 0);
+	pager_open(&q, s, 1);
+	for (unsigned i = 0; i < n; i++) {
+		static const uint16_t ids[] = { 0, STRANGER, 0xffff };
+		uint64_t w = rng_next(&rng) & GENMASK(59, 16);
+		unsigned id = (unsigned)rng_below(&rng, 4);
+
+		w |= rng_below(&rng, 8) ? UINT64_C(1) << 60 : BIT(62);
+		/* A tag is used again when its answer came, so one a round. */
+		w = (w & ~GENMASK(40, 32)) | (uint64_t)(i % 128) << 32;
+		w |= id ? ids[id - 1] : p.devid;
+		REQUIRE(pri_log(w, rng_next(&rng)));
+		if (i % 128 != 127)
+			continue;
+		wait_for_all();
+		pager_send(&q, 1, IO(i % PAGER_PAGES), true);
+		wait_for_all();
+	}
+	wait_for_all();
+	EXPECT_EQ(pager_answers(&q, PPR_SUCCESS), n / 128);
+	EXPECT_EQ(pager_answers(&q, PPR_INVALID), 0);
+}
+
+/* ---- the ring is read once --------------------------------------------------- */
+
+/* Entries of another device in every slot, as soon as one has been taken. */
+static void scribble(uint64_t a, uint64_t b, void *arg)
+{
+	const struct iommu_log *log = arg;
+	uint64_t w = pri_word(&(struct model_ppr){
+		.devid = STRANGER, .tag = 77, .last = true, .read = true });
+
+	(void)a, (void)b;
+	for (unsigned i = 0; i < log->size / sizeof(struct log_entry); i++) {
+		WRITE_ONCE(log->ring[i].w[0], w);
+		WRITE_ONCE(log->ring[i].w[1], IO(1000));
+	}
+}
+
+static void wipe(const struct iommu_log *log)
+{
+	for (unsigned i = 0; i < log->size / sizeof(struct log_entry); i++)
+		log->ring[i] = (struct log_entry){ 0 };
+}
+
+IOMMU_TEST(ppr, ring_is_not_read_twice,
+	   "a device that changes the ring after its entry was taken changes "
+	   "nothing: what was copied is what is served and answered")
+{
+	pager_open(&p, s, 0);
+	hook("iommu_log", scribble, &s->iommu->requests);
+	pager_send(&p, 1, IO(3), true);
+	pager_await(&p, 1);
+	pager_settle(&p);
+	unhook("iommu_log");
+	wipe(&s->iommu->requests);
+	EXPECT_EQ(p.calls, 1);
+	EXPECT_EQ(p.seen[0].va, IO(3));
+	EXPECT_EQ(pri_tally(p.devid, 1).answered[PPR_SUCCESS], 1);
+	still_served();
+}
+
+/* ---- too much ---------------------------------------------------------------- */
+
+#define STORM 100000u
+
+static void storm(struct stand *s, unsigned n)
+{
+	unsigned sent = 0, full = 0;
+
+	pager_open(&p, s, 0);
+	while (sent < n) {
+		if (pri_log(entry(p.devid, sent % 251, true), IO(1))) {
+			sent++;
+		} else {
+			full++;
+			yield();
+		}
+	}
+	wait_for_all();
+	EXPECT_EQ(pager_answered(&p), n);
+	EXPECT_EQ(pager_answers(&p, PPR_SUCCESS), n);
+	EXPECT_EQ(ppr_stats(&s->ppr).requests, n);
+	EXPECT(!full || s->iommu->requests.restarts);
+	test_note("storm: %u found the log full, it was restarted %lu times, "
+		  "%lu of %u were sent back unserved",
+		  full, s->iommu->requests.restarts, ppr_stats(&s->ppr).shed,
+		  n);
+}
+
+IOMMU_TEST(ppr, storm_for_one_page,
+	   "100,000 requests for one page (the model: 10,000) have as many "
+	   "answers, one page, and no log that stays full")
+{
+	storm(s, s->model ? STORM / 10 : STORM);
+}
+
+/* One device floods, in bursts, from a thread. */
+static _Atomic bool enough;
+
+static void flood(void *arg)
+{
+	struct rng rng = rng_seed(test_seed());
+	uint64_t *sent = arg, burst = 0;
+
+	while (!atomic_load(&enough)) {
+		struct model_ppr r = { .devid = q.devid,
+				       .tag = *sent % 251,
+				       .last = *sent % 3,
+				       .read = true,
+				       .iova = IO(*sent % 50) };
+		bool logged = pri_log(pri_word(&r), r.iova);
+
+		*sent += logged;
+		if (logged && burst--)
+			continue;
+		burst = rng_below(&rng, 400);
+		yield();
+	}
+}
+
+/* Groups of q that had been taken for work when p's was. */
+static struct {
+	_Atomic unsigned taken, at_ours;
+} turn;
+
+/* Context: ppr->lock held. */
+static void count_turns(uint64_t devid, uint64_t tag, void *arg)
+{
+	(void)tag, (void)arg;
+	if (devid == q.devid)
+		atomic_fetch_add(&turn.taken, 1);
+	else
+		atomic_store(&turn.at_ours, atomic_load(&turn.taken));
+}
+
+#define LOG_HOLDS 255u
+#define ASKED     200u
+
+IOMMU_TEST(
+	ppr, storm_of_one_is_not_anothers,
+	"while one device floods the log a second asks 200 times: each is "
+	"taken to work after no more of the flood's groups than log and queue "
+	"held when it asked, and two")
+{
+	static uint64_t flooded;
+	unsigned worst = 0, full = 0, before, waited;
+	struct task t;
+
+	pager_open(&p, s, 0);
+	pager_open(&q, s, 1);
+	flooded = 0;
+	atomic_store(&enough, false);
+	hook("ppr_take", count_turns, NULL);
+	spawn(&t, flood, &flooded);
+	for (unsigned i = 0; i < ASKED; i++) {
+		while (!pri_log(entry(p.devid, 1, true), IO(1))) {
+			full++;
+			yield();
+		}
+		/* Too late rather than too early: it only makes less of it. */
+		before = atomic_load(&turn.taken);
+		pager_await(&p, i + 1);
+		waited = atomic_load(&turn.at_ours) - before;
+		if ((int)waited > (int)worst)
+			worst = waited;
+	}
+	atomic_store(&enough, true);
+	join(&t);
+	unhook("ppr_take");
+	wait_for_all();
+	EXPECT_EQ(pager_answers(&p, PPR_SUCCESS), ASKED);
+	EXPECT(flooded > 1000);
+	EXPECT(worst <= LOG_HOLDS + PPR_DEVICE_MAX + 2);
+	test_note(
+		"storm: %lu entries; a request of the other was behind at most "
+		"%u groups of it, and found the log full %u times",
+		flooded, worst, full);
+}
+
+/* ---- overflow ------------------------------------------------------------------ */
+
+/* The log's reader, in the middle of its first entry. */
+static void stand_still(uint64_t a, uint64_t b, void *arg)
+{
+	(void)a, (void)b;
+	gate_enter(arg);
+}
+
+static void stop_reader(struct gate *g)
+{
+	gate_close(g, NULL, NULL);
+	hook("iommu_log", stand_still, g);
+	pager_send(&p, 302, IO(3), true);
+	gate_await(g);
+	unhook("iommu_log");
+}
+
+/* Until nothing fits; how many did. */
+static unsigned fill_log(void)
+{
+	struct model_ppr r = { .devid = p.devid, .last = true, .read = true };
+	unsigned n = 0;
+
+	for (;; n++) {
+		r.tag = (uint16_t)n;
+		if (!pri_log(pri_word(&r), IO(n % PAGER_PAGES)))
+			return n;
+	}
+}
+
+IOMMU_TEST(
+	ppr, overflow_drops_what_is_half,
+	"a log that overflows while its reader stands still runs again; half "
+	"groups are forgotten, whole ones answered once, and a device that "
+	"repeats gets through (B58, C110, H49)")
+{
+	uint64_t restarts = s->iommu->requests.restarts;
+	struct endpoint_job job = { .va = IO(5) };
+	struct gate g;
+
+	pager_open(&p, s, 0);
+	pager_open(&q, s, 1);
+	endpoint_open(&e, s, 1, NULL);
+	pager_send(&p, 300, IO(7), false);
+	pager_settle(&p);
+	stop_reader(&g);
+	EXPECT_EQ(fill_log(), 255);
+	endpoint_begin(&e, &job);
+	while (!READ_ONCE(e.stats.repeats))
+		yield();
+	EXPECT_EQ(pager_answered(&p), 0);
+	gate_open(&g);
+	EXPECT_EQ(endpoint_end(&e, &job), 0);
+	EXPECT_EQ(job.word, q.word + 5);
+	wait_for_all();
+	EXPECT_EQ(s->iommu->requests.restarts, restarts + 1);
+	EXPECT_EQ(pager_answered(&p), 256);
+	EXPECT_EQ(ppr_stats(&s->ppr).dropped, 1);
+	/* Of group 300 only what comes now is left. */
+	p.calls = 0;
+	pager_send(&p, 300, IO(8), true);
+	wait_for_all();
+	EXPECT_EQ(p.calls, 1);
+	EXPECT_EQ(p.seen[0].va, IO(8));
+}
+
+/* ---- no memory ------------------------------------------------------------------ */
+
+/* The next allocation of the log's reader fails. */
+static void starve(uint64_t a, uint64_t b, void *arg)
+{
+	(void)a, (void)b;
+	if (atomic_exchange((_Atomic bool *)arg, false))
+		inject_arm(1);
+}
+
+IOMMU_TEST(ppr, no_memory_makes_it_ask_again,
+	   "a group that there is no memory to remember is answered SUCCESS, "
+	   "nothing is mapped, and the device asks again")
+{
+	static _Atomic bool armed;
+	uint64_t word;
+
+	pager_open(&p, s, 0);
+	endpoint_open(&e, s, 0, NULL);
+	hook("iommu_log", starve, &armed);
+	atomic_store(&armed, true);
+	EXPECT_EQ(endpoint_read(&e, IO(1), &word), 0);
+	unhook("iommu_log");
+	EXPECT_EQ(word, p.word + 1);
+	EXPECT_EQ(e.stats.faults, 2);
+	EXPECT_EQ(e.stats.fruitless, 1);
+	EXPECT_EQ(p.calls, 1);
+	EXPECT_EQ(ppr_stats(&s->ppr).shed, 1);
+}
