@@ -7,7 +7,10 @@
  */
 #include "arch/layout.h"
 #include "drivers/edu.h"
+#include "drivers/lsi.h"
 #include "drivers/pci.h"
+#include "kernel/string.h"
+#include "kernel/thread.h"
 #include "tests/stand.h"
 
 #define EDU_DEVID PCI_DEVID(0, 0x12, 0)
@@ -134,6 +137,136 @@ TEST(phases, restart_denies_again,
 		EXPECT_EQ(stand_word(page), 'P');
 	}
 	page_put(page);
+}
+
+/* ---- between any two registers of a restart ---------------------------- */
+
+/*
+ * lsi0 is one that nobody silences: from another CPU it is made a bus master,
+ * and tries, before each access to a register and once more at the end.
+ */
+static struct {
+	struct iommu_port real;
+	struct page *page; /* NULL: no more                                  */
+	_Atomic unsigned asked, answered;
+	bool on;                           /* the IOMMU                    */
+	unsigned masters;                  /* seen before it tried         */
+	unsigned tried[2], got_through[2]; /* while off, while on          */
+} moment;
+
+/* It takes a word of the page, and leaves one there; did either arrive? */
+static bool gets_through(struct lsi *lsi)
+{
+	const struct dma_own *own = &lsi->engine.own;
+	uint64_t *stage = (uint64_t *)(own->va + DMA_STAGE);
+	pa_t pa = page_pa(moment.page);
+	const struct lsi_insn program[] = {
+		lsi_move(own->bus + DMA_STAGE, pa, 8),
+		lsi_move(pa, own->bus + DMA_STAGE + 8, 8),
+		lsi_interrupt(0),
+	};
+	uint32_t tag;
+	bool ran;
+
+	stage[0] = 0;
+	stage[1] = 'M';
+	ran = !lsi_start(lsi, LSI_IN_MEMORY, program, ARRAY_SIZE(program)) &&
+	      !lsi_poll(lsi, &tag);
+	if (!ran)
+		lsi_stop(lsi); /* it has not found its program */
+	return READ_ONCE(stage[0]) == 'S' || stand_word(moment.page) != 'S';
+}
+
+static void try_now(void)
+{
+	struct lsi *lsi = lsi_at(0);
+	struct pci_dev *dev;
+
+	for (unsigned i = 0; (dev = pci_at(i)); i++)
+		moment.masters += pci_is_master(dev);
+	pci_set_master(lsi->dev, true);
+	moment.tried[moment.on]++;
+	moment.got_through[moment.on] += gets_through(lsi);
+	pci_set_master(lsi->dev, false);
+	stand_fill(moment.page, 'S');
+}
+
+static void hammer(void *arg)
+{
+	for (unsigned n = 1;; n++) {
+		while (atomic_load(&moment.asked) < n)
+			cpu_pause();
+		if (!moment.page)
+			return;
+		try_now();
+		atomic_store(&moment.answered, n);
+	}
+}
+
+static void have_it_try(void)
+{
+	unsigned n = atomic_fetch_add(&moment.asked, 1) + 1;
+
+	while (atomic_load(&moment.answered) < n)
+		cpu_pause();
+}
+
+static uint64_t tried_read(void *ctx, unsigned reg)
+{
+	have_it_try();
+	return moment.real.read(ctx, reg);
+}
+
+static void tried_write(void *ctx, unsigned reg, uint64_t value)
+{
+	have_it_try();
+	moment.real.write(ctx, reg, value);
+	if (reg == REG_CONTROL)
+		moment.on = value & CONTROL_IOMMU_EN;
+}
+
+/* Again, with a try at each of its registers; what it said. */
+static const char *tried_restart(struct iommu *iommu)
+{
+	const char *why;
+
+	moment.real = iommu->port;
+	moment.on = true;
+	iommu->port.read = tried_read;
+	iommu->port.write = tried_write;
+	why = iommu_machine_restart();
+	iommu->port = moment.real;
+	return why;
+}
+
+TEST_SMP(phases, no_register_of_a_restart_lets_a_device_in,
+	 "between any two registers of a restart nobody masters the bus; who "
+	 "does so all the same is refused as long as the IOMMU is on",
+	 2)
+{
+	struct stand s = { .kind = "qemu" };
+	struct iommu *iommu = iommu_machine();
+	struct page *page;
+	struct thread *other;
+
+	if (!iommu || !lsi_at(0))
+		SKIP("this machine has no IOMMU, or no lsi0");
+	memset(&moment, 0, sizeof(moment));
+	moment.page = page = stand_page(&s, 'S');
+	other = thread_create_on(BIT(cpu_id() ? 0 : 1), "hammer", hammer, NULL);
+	REQUIRE(other);
+	EXPECT_STR_NULL(tried_restart(iommu));
+	moment.page = NULL;
+	atomic_fetch_add(&moment.asked, 1);
+	thread_join(other);
+	page_put(page);
+
+	EXPECT_EQ(moment.masters, 0);
+	EXPECT_EQ(moment.got_through[true], 0);
+	EXPECT(moment.tried[true] >= 5);
+	/* Off, each try arrives: so that nobody may try matters. */
+	EXPECT_EQ(moment.got_through[false], moment.tried[false]);
+	EXPECT(moment.tried[false] >= 15);
 }
 
 TEST(phases, pass_through_is_seen_without_it,

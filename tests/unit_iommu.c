@@ -109,6 +109,53 @@ TEST(iommu, forgets_what_an_earlier_driver_left,
 	forgets(MODEL_EFR & ~EFR_IA, 2 * DEVIDS);
 }
 
+/*
+ * What a device gets between two registers of a start: IOVA 0 is what the
+ * predecessor let it read, and the IOMMU still caches.
+ */
+static struct {
+	struct page *page, *other;
+	unsigned off, on, stale, strange;
+} met;
+
+static void look(struct driver *v)
+{
+	bool on = reg_read(&v->port, REG_CONTROL) & CONTROL_IOMMU_EN;
+	bool other = driver_read(v, DEV, page_pa(met.other)) == 'B';
+
+	if (!on) {
+		met.off += other;
+		return;
+	}
+	met.on++;
+	met.stale += driver_read(v, DEV, 0) == 'A';
+	met.strange += other;
+	met.strange += driver_read(v, DEV + 1, page_pa(met.other)) == 'B';
+}
+
+TEST(iommu, no_register_of_a_start_lets_a_device_in,
+     "between any two registers of a start a device reaches nothing from the "
+     "moment the IOMMU is on; what it caches of an earlier driver's, until "
+     "the start has returned")
+{
+	struct driver *v = driver_open_off(NULL);
+
+	memset(&met, 0, sizeof(met));
+	met.page = driver_page(v, 'A');
+	met.other = driver_page(v, 'B');
+	predecessor(v, met.page);
+	v->between = look;
+	REQUIRE(!driver_start(v));
+	v->between = NULL;
+	EXPECT(met.off >= 10); /* so that nobody may be a bus master */
+	EXPECT(met.on >= 3);
+	EXPECT(met.stale > 0 && met.stale <= met.on);
+	EXPECT_EQ(met.strange, 0);
+	EXPECT_EQ(driver_read(v, DEV, 0), 0);
+	EXPECT_EQ(driver_read(v, DEV, page_pa(met.other)), 0);
+	driver_close(v);
+}
+
 /* ---- start and stop ---------------------------------------------------- */
 
 static void live_once(unsigned round)
