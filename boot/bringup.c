@@ -7,6 +7,7 @@
 #include "arch/lapic.h"
 #include "arch/smp.h"
 #include "boot/boot.h"
+#include "boot/hostile.h"
 #include "drivers/acpi.h"
 #include "drivers/devices.h"
 #include "drivers/pci.h"
@@ -49,6 +50,21 @@ static const void *read_physical(pa_t pa, uint64_t len)
 static pa_t image_pa(const char *symbol)
 {
 	return (pa_t)symbol - KERNEL_BASE;
+}
+
+/* Is this one of the words of the command line? */
+static bool said(const struct boot_info *info, const char *word)
+{
+	const char *at = info->cmdline;
+	size_t len = strlen(word);
+
+	while (strncmp(at, word, len) || (at[len] && at[len] != ' ')) {
+		at = strchr(at, ' ');
+		if (!at)
+			return false;
+		at++;
+	}
+	return true;
 }
 
 static const char *lie(const struct boot_info *info)
@@ -108,6 +124,9 @@ void boot_memory(pa_t info_pa, struct boot_info *info)
 
 	if (why)
 		refuse(why);
+	if (said(info, "lie=master"))
+		hostile_firmware();
+	pci_silence(); /* before any memory is used */
 	read_acpi(info);
 	pmm_init(info->usable, info->n_usable, info->reserved,
 		 info->n_reserved);
@@ -159,21 +178,6 @@ void boot_other_cpus(struct boot_info *info)
 		printk("# %u CPUs did not come up\n", failed);
 }
 
-/* Is this one of the words of the command line? */
-static bool said(const struct boot_info *info, const char *word)
-{
-	const char *at = info->cmdline;
-	size_t len = strlen(word);
-
-	while (strncmp(at, word, len) || (at[len] && at[len] != ' ')) {
-		at = strchr(at, ' ');
-		if (!at)
-			return false;
-		at++;
-	}
-	return true;
-}
-
 /*
  * The word lie=passes gives the IOMMU another table, in which no entry is valid:
  * as a QEMU does that translates nothing.
@@ -194,17 +198,22 @@ void boot_devices(const struct boot_info *info)
 {
 	const char *why;
 
-	pci_init(mcfg.bus0); /* nobody is a bus master */
+	pci_init(mcfg.bus0);
+	hostile_phase("PCI");
 	domain_init();
 	ppr_init();
 	if (!no_iommu)
 		no_iommu = iommu_boot(&ivrs); /* and nobody may be one */
 	if (no_iommu)
 		printk("# no IOMMU: %s\n", no_iommu);
+	hostile_phase("IOMMU");
 	devices_init();
+	hostile_phase("devices");
 	if (said(info, "lie=passes"))
 		pass_everything();
 	why = quirks_boot(said(info, "quirks"));
 	if (why)
 		refuse(why);
+	hostile_phase("probe");
+	hostile_verdict();
 }

@@ -9,6 +9,7 @@
 #include "arch/smp.h"
 #include "arch/trap.h"
 #include "boot/boot.h"
+#include "boot/hostile.h"
 #include "kernel/panic.h"
 #include "kernel/printk.h"
 #include "tests/tests.h"
@@ -21,6 +22,7 @@ static void main_thread(void *arg)
 	struct boot_info *info = arg;
 
 	boot_other_cpus(info);
+	hostile_phase("CPUs");
 	boot_devices(info);
 	exit_machine((enum exit_value)tests_main(info->cmdline));
 }
@@ -37,9 +39,12 @@ void kmain(uint32_t magic, uint32_t info_pa)
 	panic_init();
 
 	boot_memory(info_pa, &info);
+	hostile_phase("memory");
 	boot_interrupts(&info);
+	hostile_phase("interrupts");
 	mm_init();
 	thread_init();
+	hostile_phase("threads");
 	thread_create("main", main_thread, &info);
 	thread_idle_forever();
 }

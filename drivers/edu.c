@@ -19,28 +19,12 @@
 #include "kernel/printk.h"
 #include "kernel/waitq.h"
 
-#define EDU_VENDOR 0x1234
-#define EDU_DEVICE 0x11e8
 #define REGS_BYTES PAGE_SIZE
-
-enum edu_reg {
-	REG_ID = 0x00,     /* xxxx00edh                                 */
-	REG_CAUSE = 0x24,  /* why it interrupts                         */
-	REG_ACK = 0x64,    /* these causes are known                    */
-	REG_SOURCE = 0x80, /* 64 bits each                              */
-	REG_TARGET = 0x88,
-	REG_COUNT = 0x90,
-	REG_COMMAND = 0x98,
-};
-
-#define ID_MASK     UINT32_C(0xffff)
-#define ID_EDU      UINT32_C(0x00ed)
-#define COMMAND_RUN BIT(0) /* and: it runs                                */
-#define COMMAND_IRQ BIT(2) /* interrupt at the end                        */
-#define CAUSE_DMA   UINT32_C(0x100)
-#define DEVICE_BASE UINT64_C(0x40000) /* of its memory, as it sees it      */
-#define PIECE       2048              /* bytes of a copy in one transfer   */
-#define LIMIT_NS    UINT64_C(2000000000)
+#define ID_MASK    UINT32_C(0xffff)
+#define ID_EDU     UINT32_C(0x00ed)
+#define CAUSE_DMA  UINT32_C(0x100)
+#define PIECE      2048 /* bytes of a copy in one transfer                  */
+#define LIMIT_NS   UINT64_C(2000000000)
 
 static struct {
 	struct dma_engine engine;
@@ -70,10 +54,10 @@ unsigned edu_interrupts(void)
 
 static void interrupt(void *arg)
 {
-	uint32_t cause = mmio_read32(edu.regs + REG_CAUSE);
+	uint32_t cause = mmio_read32(edu.regs + EDU_CAUSE);
 
 	(void)arg;
-	mmio_write32(edu.regs + REG_ACK, cause);
+	mmio_write32(edu.regs + EDU_ACK, cause);
 	atomic_fetch_add(&edu.interrupts, 1);
 	PROBE(edu_interrupt, cause, 0);
 	if (!(cause & CAUSE_DMA))
@@ -85,12 +69,12 @@ static void interrupt(void *arg)
 
 static bool runs(void)
 {
-	return mmio_read64(edu.regs + REG_COMMAND) & COMMAND_RUN;
+	return mmio_read64(edu.regs + EDU_COMMAND) & EDU_RUN;
 }
 
 int edu_start(enum edu_way way, iova_t bus, unsigned offset, unsigned bytes)
 {
-	iova_t inside = DEVICE_BASE + offset;
+	iova_t inside = EDU_MEMORY + offset;
 
 	if (!bytes || offset > EDU_BYTES || bytes > EDU_BYTES - offset)
 		return err(EINVAL);
@@ -102,10 +86,10 @@ int edu_start(enum edu_way way, iova_t bus, unsigned offset, unsigned bytes)
 	}
 	PROBE(edu_start, bus, way);
 	barrier(); /* what the device will read is written before this */
-	mmio_write64(edu.regs + REG_SOURCE, way == EDU_TAKE ? bus : inside);
-	mmio_write64(edu.regs + REG_TARGET, way == EDU_TAKE ? inside : bus);
-	mmio_write64(edu.regs + REG_COUNT, bytes);
-	mmio_write64(edu.regs + REG_COMMAND, COMMAND_RUN | COMMAND_IRQ | way);
+	mmio_write64(edu.regs + EDU_SOURCE, way == EDU_TAKE ? bus : inside);
+	mmio_write64(edu.regs + EDU_TARGET, way == EDU_TAKE ? inside : bus);
+	mmio_write64(edu.regs + EDU_COUNT, bytes);
+	mmio_write64(edu.regs + EDU_COMMAND, EDU_RUN | EDU_IRQ | way);
 	return 0;
 }
 
@@ -116,7 +100,7 @@ int edu_wait(void)
 	atomic_store(&edu.busy, false);
 	if (runs())
 		return err(ETIMEDOUT);
-	mmio_write32(edu.regs + REG_ACK, CAUSE_DMA);
+	mmio_write32(edu.regs + EDU_ACK, CAUSE_DMA);
 	return err(EIO);
 }
 
@@ -170,7 +154,7 @@ static const char *device_init(struct pci_dev *dev)
 	if (why)
 		return why;
 	edu.regs = regs;
-	if ((mmio_read32(edu.regs + REG_ID) & ID_MASK) != ID_EDU)
+	if ((mmio_read32(edu.regs + EDU_IDENTITY) & ID_MASK) != ID_EDU)
 		return "its identification is another device's";
 	waitq_init(&edu.done);
 	why = msi_enable(dev, 0, interrupt, NULL);
@@ -194,7 +178,7 @@ static const char *device_init(struct pci_dev *dev)
 
 void edu_init(void)
 {
-	struct pci_dev *dev = pci_find(EDU_VENDOR, EDU_DEVICE, 0);
+	struct pci_dev *dev = pci_find(EDU_ID & 0xffff, EDU_ID >> 16, 0);
 	const char *why = dev ? device_init(dev) : NULL;
 
 	if (why)

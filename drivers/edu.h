@@ -17,6 +17,22 @@
 
 #define EDU_BYTES 4095 /* of the device's memory that we use               */
 
+/* Its registers, 64 bits each but the last three: for who does without us. */
+enum edu_reg {
+	EDU_SOURCE = 0x80,
+	EDU_TARGET = 0x88,
+	EDU_COUNT = 0x90,
+	EDU_COMMAND = 0x98,
+	EDU_IDENTITY = 0x00, /* xxxx00edh                                 */
+	EDU_CAUSE = 0x24,    /* why it interrupts                         */
+	EDU_ACK = 0x64,      /* these causes are known                    */
+};
+
+#define EDU_ID     UINT32_C(0x11e81234) /* device and vendor              */
+#define EDU_MEMORY UINT64_C(0x40000)    /* its own, as it sees it          */
+#define EDU_RUN    BIT(0)               /* EDU_COMMAND: start; it runs     */
+#define EDU_IRQ    BIT(2)               /* and interrupt at the end        */
+
 enum edu_way {
 	EDU_TAKE = 0, /* from the bus into the device                     */
 	EDU_GIVE = 2, /* from the device to the bus                       */

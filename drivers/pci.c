@@ -18,7 +18,6 @@
 #include "mm/kmap.h"
 #include "mm/pmm.h"
 
-#define NOBODY       0xffff
 #define HEADER_MULTI 0x80
 #define SLOTS        32
 #define FUNCTIONS    8
@@ -181,7 +180,7 @@ bool pci_probe(const struct pci_config *config, uint16_t devid,
 {
 	*dev = (struct pci_dev){ .config = config, .devid = devid };
 	dev->vendor = (uint16_t)pci_read(dev, PCI_VENDOR, 2);
-	if (dev->vendor == NOBODY)
+	if (dev->vendor == PCI_NOBODY)
 		return false;
 	dev->device = (uint16_t)pci_read(dev, PCI_DEVICE, 2);
 	dev->class = pci_read(dev, PCI_CLASS, 4) >> 8;
@@ -202,6 +201,19 @@ void pci_set_master(struct pci_dev *dev, bool on)
 bool pci_is_master(const struct pci_dev *dev)
 {
 	return pci_read(dev, PCI_COMMAND, 2) & PCI_COMMAND_MASTER;
+}
+
+void pci_silence(void)
+{
+	const struct pci_config *p = &pci_ports;
+
+	for (uint16_t devid = 0; devid < PCI_FUNCTIONS; devid++) {
+		uint32_t command = p->read(devid, PCI_COMMAND, 2);
+
+		if (p->read(devid, PCI_VENDOR, 2) != PCI_NOBODY)
+			p->write(devid, PCI_COMMAND, 2,
+				 command & (uint32_t)~PCI_COMMAND_MASTER);
+	}
 }
 
 static void found(const struct pci_dev *dev)

@@ -30,6 +30,9 @@ enum pci_reg {
 	PCI_IRQ_LINE = 0x3c, /* storage for software                     */
 };
 
+#define PCI_FUNCTIONS 256 /* of one bus                                     */
+#define PCI_NOBODY    0xffff
+
 #define PCI_COMMAND_IO     BIT(0)
 #define PCI_COMMAND_MEMORY BIT(1)
 #define PCI_COMMAND_MASTER BIT(2)
@@ -70,6 +73,13 @@ struct pci_dev {
 	const char *driver; /* who drives it; NULL: nobody                */
 	unsigned vector;    /* its MSI, 0: none (drivers/msi.h)           */
 };
+
+/*
+ * Take the right to master the bus from whatever firmware gave it to; a bridge
+ * that may not passes nothing up, so buses behind one are silent too.  Before
+ * any memory is used: what a device does until then it does to nobody.
+ */
+void pci_silence(void);
 
 /*
  * Find all functions of bus 0, size their BARs, and take the right to master

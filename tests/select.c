@@ -21,7 +21,7 @@ static const char *const words[] = {
 /* Served by boot/bringup.c before we are asked: here only known or unknown. */
 static const char *const lies[] = {
 	"lie=map",  "lie=madt", "lie=rsdp", "lie=mcfg",   "lie=window",
-	"lie=ivrs", "lie=ivhd", "lie=mmio", "lie=passes",
+	"lie=ivrs", "lie=ivhd", "lie=mmio", "lie=passes", "lie=master",
 };
 
 static void full_name(const struct test *t, char *buf, size_t len)
