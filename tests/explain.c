@@ -122,10 +122,12 @@ struct row {
 static const struct row rows[] = {
 	{ "cpu_says", LANE_CPU, "%s", TEXT, NONE, ALWAYS },
 	{ "cpu_read", LANE_CPU, "read %s = %s", ADDRESS, NUMBER, ALWAYS },
+	{ "child_read", LANE_CPU, "the child reads %s = %s", ADDRESS, NUMBER,
+	  ALWAYS },
 	{ "victim_read", LANE_CPU, "its owner reads %s", NONE, NUMBER, ALWAYS },
 	{ "cpu_write", LANE_CPU, "write %s = %s", ADDRESS, NUMBER, ALWAYS },
 	{ "range_start", LANE_CPU, "%sstart %s", MM, ADDRESS, ALWAYS },
-	{ "range_end", LANE_CPU, "%send %s", MM, ADDRESS, ALWAYS },
+	{ "range_end", LANE_CPU, "%send %s begins", MM, ADDRESS, ALWAYS },
 	{ "release", LANE_CPU, "%srelease", MM, NONE, ALWAYS },
 	{ "pte_clear", LANE_CPU, "%sclear PTE %s", MM, ADDRESS, ALWAYS },
 	{ "pte_set", LANE_CPU, "%sset PTE %s", MM, ADDRESS, ALWAYS },

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scn_race_rights.c - a right is taken: experiments 9, 12, 13
+ *
+ * The page stays the same, so a late flush does not lead a device astray.  It is
+ * late all the same as soon as somebody relies on what the page holds.
+ */
+#include "tests/explain.h"
+#include "tests/race.h"
+
+static struct client client;
+static struct mm *mm, *child;
+static struct task t0;
+
+static void begin(struct stand *s, const struct mmu_notifier_ops *ops)
+{
+	STAND_NEEDS(s, caches);
+	mm = process(1, "P");
+	client_join(&client, s, 0, mm, ops);
+	explain_begin();
+	device_writes(&client, A, 11);
+	EXPECT_EQ(cpu_reads(mm, A), 11);
+}
+
+static void end(void)
+{
+	explain_end();
+	client_leave(&client);
+	mm_put(mm);
+}
+
+static void protect_a(void *unused)
+{
+	mm_bind(mm);
+	EXPECT_EQ(mm_protect(mm, A, B, PROT_R), 0);
+	says("mprotect has returned");
+}
+
+static void write_12(uint64_t of, uint64_t va, void *unused)
+{
+	if (of == (uint64_t)mm)
+		device_writes(&client, A, 12);
+}
+
+static void write_13(uint64_t of, uint64_t va, void *unused)
+{
+	if (of == (uint64_t)mm)
+		device_writes(&client, A, 13);
+}
+
+/* ---- 9: protect while a device writes ----------------------------------- */
+
+static uint64_t protected(struct stand *s, const struct mmu_notifier_ops *ops)
+{
+	uint64_t v;
+
+	begin(s, ops);
+	hook("range_started", write_12, NULL);
+	go(&t0, 0, "T0", protect_a, NULL);
+	join(&t0);
+	unhook("range_started");
+	EXPECT_EQ(cpu_reads(mm, A), 12);
+	device_writes(&client, A, 66);
+	v = cpu_reads(mm, A);
+	EXPECT_EQ(device_reads(&client, A), v); /* it may still read */
+	end();
+	return v;
+}
+
+IOMMU_TEST(race, protect_misses_the_writer,
+	   "flushed only in start, a device writes to memory that is read-only")
+{
+	EXPECT_EQ(protected(s, &only_start), 66);
+}
+
+IOMMU_TEST(
+	race, protect_stops_the_writer,
+	"flushed after the entry has changed, no write follows mprotect, and "
+	"those before it stay")
+{
+	EXPECT_EQ(protected(s, &only_range), 12);
+}
+
+/* ---- 12: may the flush of a write-protect wait? ------------------------- */
+
+/* T0 stands before end; the entry has lost W. */
+static struct gate before_end;
+
+static void protect_up_to_end(struct stand *s,
+			      const struct mmu_notifier_ops *ops)
+{
+	begin(s, ops);
+	gate_close(&before_end, "range_end", mm);
+	go(&t0, 0, "T0", protect_a, NULL);
+	gate_await(&before_end);
+}
+
+/* What the page holds between the unlock and end, and when all is over. */
+static void waited(struct stand *s, const struct mmu_notifier_ops *ops,
+		   uint64_t *before, uint64_t *after)
+{
+	protect_up_to_end(s, ops);
+	device_writes(&client, A, 12);
+	*before = cpu_reads(mm, A);
+	gate_open(&before_end);
+	join(&t0);
+	device_writes(&client, A, 66);
+	*after = cpu_reads(mm, A);
+	end();
+}
+
+IOMMU_TEST(race, write_protect_may_wait,
+	   "a write-protect flushed as late as in end harms nobody: what the "
+	   "device writes until then is in the page, and nothing follows")
+{
+	uint64_t before, after;
+
+	waited(s, &only_end, &before, &after);
+	EXPECT_EQ(before, 12);
+	EXPECT_EQ(after, 12);
+	waited(s, &only_range, &before, &after);
+	EXPECT_EQ(before, 11);
+	EXPECT_EQ(after, 11);
+}
+
+/* Somebody compares before end, and believes that what he has seen stays: KSM
+ * as it merges.  Returns whether it stayed. */
+static bool compared(struct stand *s, const struct mmu_notifier_ops *ops)
+{
+	uint64_t seen, v;
+
+	protect_up_to_end(s, ops);
+	seen = cpu_reads(mm, A);
+	says("compared: equal to another page");
+	device_writes(&client, A, 66);
+	gate_open(&before_end);
+	join(&t0);
+	v = cpu_reads(mm, A);
+	end();
+	return seen == v;
+}
+
+IOMMU_TEST(race, who_compares_may_not_wait,
+	   "flushed in end, a page that was compared before end changes "
+	   "afterwards")
+{
+	EXPECT(!compared(s, &only_end));
+}
+
+IOMMU_TEST(race, what_was_compared_stays,
+	   "flushed under the lock, what was compared after it stays as it was")
+{
+	EXPECT(compared(s, &only_range));
+}
+
+/* ---- 13: fork while a device writes ------------------------------------- */
+
+static void fork_p(void *unused)
+{
+	mm_bind(mm);
+	child = fork_of(mm);
+	says("fork has returned");
+}
+
+/* A write in the window, one after W was taken, one after the fork, and one
+ * that asks for the page as a page request does. */
+static uint64_t forked(struct stand *s, const struct mmu_notifier_ops *ops)
+{
+	uint64_t v;
+
+	begin(s, ops);
+	hook("range_started", write_12, NULL);
+	hook("fork_shared", write_13, NULL);
+	go(&t0, 0, "T0", fork_p, NULL);
+	join(&t0);
+	unhook("fork_shared");
+	unhook("range_started");
+	EXPECT_EQ(cpu_reads(mm, A), 13);
+	EXPECT_EQ(rd(child, A), 13);
+	device_writes(&client, A, 66);
+	v = rd(child, A);
+	PROBE(child_read, A, v);
+	return v;
+}
+
+static void forked_end(void)
+{
+	mm_put(child);
+	end();
+}
+
+IOMMU_TEST(race, fork_leaks_into_the_child,
+	   "not flushed after W was taken, what a device writes in the parent "
+	   "after a fork appears in the child")
+{
+	EXPECT_EQ(forked(s, &only_start), 66);
+	forked_end();
+}
+
+IOMMU_TEST(race, fork_keeps_what_was_written,
+	   "what a device writes before a fork has ended both have, what it "
+	   "writes later only the parent")
+{
+	EXPECT_EQ(forked(s, &only_range), 13);
+	EXPECT_EQ(cpu_reads(mm, A), 13);
+	says("page request A, to write");
+	EXPECT_EQ(mm_fault(mm, A, PROT_W), 0);
+	device_writes(&client, A, 67);
+	EXPECT_EQ(cpu_reads(mm, A), 67);
+	EXPECT_EQ(rd(child, A), 13);
+	forked_end();
+}
