@@ -155,10 +155,8 @@ static const struct row rows[] = {
 	  ALWAYS },
 	{ "device_fails", LANE_DEVICE, "FAILURE STATE at %s", ADDRESS, NONE,
 	  ALWAYS },
-	{ "iommu_command", LANE_IOMMU, "%s", COMMAND, NONE, AT_ONCE },
+	{ "iommu_command", LANE_IOMMU, "%s", DONE, NONE, AT_ONCE },
 	{ "iommu_command", LANE_CPU, "queue %s", COMMAND, NONE, LATE },
-	{ "iommu_complete", LANE_IOMMU, "COMPLETION_WAIT", NONE, NONE,
-	  AT_ONCE },
 	{ "model_done", LANE_IOMMU, "%s", DONE, NONE, LATE },
 };
 

@@ -11,7 +11,6 @@
 #include "arch/smp.h"
 #include "drivers/lsi.h"
 #include "mm/entry.h"
-#include "mm/pt_x86.h"
 #include "tests/explain.h"
 
 #define TAKES 200 /* frames that may be free before the one that we want   */
@@ -40,56 +39,69 @@ static void own_memory(struct client *c, bool there)
 	}
 }
 
-/* The device walks the process's tables from now on. */
-static void attach(struct client *c)
+static void own_release(struct mmu_notifier *mn, struct mm *mm)
 {
-	struct iommu *iommu = c->s->iommu;
-	struct domain *d = stand_domain(c->s);
-	struct dte dte =
-		dte_translate(pt_root_pa(&c->mm->pt), PT_X86_LEVELS, d->id);
-	int error;
-
-	c->domain = d;
-	stand_attach(c->s, c->dev, d);
-	rw_write_lock(&iommu->lock);
-	spin_lock(&d->lock);
-	error = iommu_set_dte(iommu, c->s->devid[c->dev], dte, d->id);
-	spin_unlock(&d->lock);
-	rw_write_unlock(&iommu->lock);
-	REQUIRE(!error);
-	c->attached = true;
+	own_memory(container_of(mn, struct client, own), false);
 }
 
-static void detach(struct client *c)
+/* Who came first is asked last: the device is denied by then, or should be. */
+static void own_join(struct client *c)
 {
-	if (c->attached)
-		stand_detach(c->s, c->dev);
-	c->attached = false;
+	static const struct mmu_notifier_ops ops = { .release = own_release };
+
+	own_memory(c, true);
+	c->own = (struct mmu_notifier){ .ops = &ops };
+	REQUIRE(!mmu_notifier_register(&c->own, c->mm));
+}
+
+static void join_as(struct client *c, unsigned flags)
+{
+	uint16_t devid = c->s->devid[c->dev];
+
+	c->domain = domain_create_shared(c->s->iommu, c->mm->pt.root, USER_END);
+	REQUIRE(c->domain);
+	REQUIRE(!mmu_notifier_register(&c->mn, c->mm));
+	REQUIRE(!domain_attach(c->domain, devid, flags));
+	c->attached = true;
 }
 
 void client_join(struct client *c, struct stand *s, unsigned dev, struct mm *mm,
 		 const struct mmu_notifier_ops *ops)
 {
 	*c = (struct client){ .mn.ops = ops, .s = s, .mm = mm, .dev = dev };
-	own_memory(c, true);
-	REQUIRE(!mmu_notifier_register(&c->mn, mm));
-	attach(c);
+	own_join(c);
+	if (ops) {
+		join_as(c, 0);
+	} else {
+		REQUIRE(!sva_bind(&c->sva, s->iommu, NULL, s->devid[dev], mm));
+		c->domain = c->sva.domain;
+	}
 	explain_name(EXPLAIN_DOMAIN, c->domain->id, dev ? "d1" : "d0");
+}
+
+/* Once: now, or when the mm goes. */
+static void detach(struct client *c)
+{
+	if (c->attached)
+		REQUIRE(!domain_detach(c->domain, c->s->devid[c->dev]));
+	c->attached = false;
 }
 
 void client_leave(struct client *c)
 {
-	detach(c);
-	mmu_notifier_unregister(&c->mn);
-	own_memory(c, false);
+	if (c->mn.ops) {
+		detach(c);
+		mmu_notifier_unregister(&c->mn);
+		domain_destroy(c->domain);
+	} else {
+		sva_unbind(&c->sva);
+	}
+	mmu_notifier_unregister(&c->own);
 }
 
-void client_flush(struct client *c, va_t start, va_t end, bool tables)
+void client_flush(struct client *c, va_t start, va_t end)
 {
-	struct command command = command_invalidate_iommu_pages(
-		c->domain->id, command_range(start, end), tables);
-
-	stand_run_commands(c->s, &command, 1);
+	REQUIRE(!domain_flush(c->domain, start, end));
 }
 
 uint64_t device_reads(struct client *c, va_t va)
@@ -112,23 +124,17 @@ static struct client *of(struct mmu_notifier *mn)
 static int start(struct mmu_notifier *mn,
 		 const struct mmu_notifier_range *range)
 {
-	client_flush(of(mn), range->start, range->end, true);
+	client_flush(of(mn), range->start, range->end);
 	return 0;
 }
 
 static void end(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
 {
-	client_flush(of(mn), range->start, range->end, true);
-}
-
-static void range(struct mmu_notifier *mn, struct mm *mm, va_t from, va_t to)
-{
-	client_flush(of(mn), from, to, true);
+	client_flush(of(mn), range->start, range->end);
 }
 
 const struct mmu_notifier_ops only_start = { .invalidate_range_start = start };
 const struct mmu_notifier_ops only_end = { .invalidate_range_end = end };
-const struct mmu_notifier_ops only_range = { .invalidate_range = range };
 
 /* ---- processes ---------------------------------------------------------- */
 

@@ -17,31 +17,36 @@
  */
 #pragma once
 
-#include "mm/mmu_notifier.h"
+#include "iommu/sva.h"
 #include "tests/gate.h"
 #include "tests/stand.h"
 
 /* ---- clients ------------------------------------------------------------ */
 
 struct client {
-	struct mmu_notifier mn;
+	struct mmu_notifier mn; /* of one that is wrong; else ops is NULL   */
+	struct sva sva;         /* of the one that is right                 */
 	struct stand *s;
 	struct mm *mm;
-	struct domain *domain; /* its id; its own tree is not used          */
-	unsigned dev;          /* of the stand                              */
-	bool attached;
+	struct domain *domain;   /* shared: the mm's tree                     */
+	unsigned dev;            /* of the stand                              */
+	bool attached;           /* (wrong)                                   */
+	struct mmu_notifier own; /* takes the device's own pages out of mm  */
 };
 
 /* Who flushes where: what the callback names, and waits for it. */
-extern const struct mmu_notifier_ops only_start, only_end, only_range;
+extern const struct mmu_notifier_ops only_start, only_end;
+
+/* The kernel's own client, iommu/sva.c, which flushes in invalidate_range(). */
+#define SVA NULL
 
 /* Let device dev of the stand into mm, and flush for it as ops say. */
 void client_join(struct client *c, struct stand *s, unsigned dev, struct mm *mm,
 		 const struct mmu_notifier_ops *ops);
 void client_leave(struct client *c);
 
-/* Have the device forget [start, end), and wait; tables: directories too. */
-void client_flush(struct client *c, va_t start, va_t end, bool tables);
+/* Have the device forget [start, end), and wait. */
+void client_flush(struct client *c, va_t start, va_t end);
 
 /* What the device reads, BLOCKED if it may not; what it writes. */
 uint64_t device_reads(struct client *c, va_t va);

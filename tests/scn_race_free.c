@@ -95,7 +95,7 @@ IOMMU_TEST(
 	"flushed in invalidate_range, what was read before the clear is gone "
 	"before the page is another's")
 {
-	EXPECT_EQ(refilled(s, &only_range), 77);
+	EXPECT_EQ(refilled(s, SVA), 77);
 }
 
 /* ---- 2: between the free and end ---------------------------------------- */
@@ -127,5 +127,5 @@ IOMMU_TEST(race, range_comes_before_the_free,
 	   "flushed in invalidate_range, the page is out of reach before it is "
 	   "free")
 {
-	EXPECT_EQ(between(s, &only_range), 77);
+	EXPECT_EQ(between(s, SVA), 77);
 }

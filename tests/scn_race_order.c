@@ -125,7 +125,7 @@ IOMMU_TEST(race, new_b_after_new_a,
 {
 	uint64_t b, a;
 
-	two_addresses(s, &only_range, &b, &a);
+	two_addresses(s, SVA, &b, &a);
 	EXPECT_EQ(b, 21);
 	EXPECT_EQ(a, 21);
 }
@@ -140,7 +140,7 @@ static uint64_t look_at(struct client *c, va_t va)
 	uint64_t v = device_reads(c, va);
 
 	if (v == BLOCKED)
-		client_flush(c, va, va + PAGE_SIZE, false);
+		client_flush(c, va, va + PAGE_SIZE);
 	return v;
 }
 
@@ -191,7 +191,7 @@ IOMMU_TEST(
 	"at none of twelve steps of two copies do devices read the new B and "
 	"the old A")
 {
-	look_everywhere(s, &only_range);
+	look_everywhere(s, SVA);
 	EXPECT_EQ(broken, 0);
 }
 

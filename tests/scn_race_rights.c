@@ -78,7 +78,7 @@ IOMMU_TEST(
 	"flushed after the entry has changed, no write follows mprotect, and "
 	"those before it stay")
 {
-	EXPECT_EQ(protected(s, &only_range), 12);
+	EXPECT_EQ(protected(s, SVA), 12);
 }
 
 /* ---- 12: may the flush of a write-protect wait? ------------------------- */
@@ -118,7 +118,7 @@ IOMMU_TEST(race, write_protect_may_wait,
 	waited(s, &only_end, &before, &after);
 	EXPECT_EQ(before, 12);
 	EXPECT_EQ(after, 12);
-	waited(s, &only_range, &before, &after);
+	waited(s, SVA, &before, &after);
 	EXPECT_EQ(before, 11);
 	EXPECT_EQ(after, 11);
 }
@@ -150,7 +150,7 @@ IOMMU_TEST(race, who_compares_may_not_wait,
 IOMMU_TEST(race, what_was_compared_stays,
 	   "flushed under the lock, what was compared after it stays as it was")
 {
-	EXPECT(compared(s, &only_range));
+	EXPECT(compared(s, SVA));
 }
 
 /* ---- 13: fork while a device writes ------------------------------------- */
@@ -201,7 +201,7 @@ IOMMU_TEST(race, fork_keeps_what_was_written,
 	   "what a device writes before a fork has ended both have, what it "
 	   "writes later only the parent")
 {
-	EXPECT_EQ(forked(s, &only_range), 13);
+	EXPECT_EQ(forked(s, SVA), 13);
 	EXPECT_EQ(cpu_reads(mm, A), 13);
 	says("page request A, to write");
 	EXPECT_EQ(mm_fault(mm, A, PROT_W), 0);
