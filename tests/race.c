@@ -12,6 +12,7 @@
 #include "drivers/lsi.h"
 #include "mm/entry.h"
 #include "tests/explain.h"
+#include "tests/pri.h"
 
 #define TAKES 200 /* frames that may be free before the one that we want   */
 
@@ -45,38 +46,65 @@ static void own_release(struct mmu_notifier *mn, struct mm *mm)
 }
 
 /* Who came first is asked last: the device is denied by then, or should be. */
-static void own_join(struct client *c)
+void client_lend(struct client *c, struct stand *s, unsigned dev, struct mm *mm)
 {
 	static const struct mmu_notifier_ops ops = { .release = own_release };
 
+	*c = (struct client){ .s = s, .mm = mm, .dev = dev, .own.ops = &ops };
 	own_memory(c, true);
-	c->own = (struct mmu_notifier){ .ops = &ops };
-	REQUIRE(!mmu_notifier_register(&c->own, c->mm));
+	REQUIRE(!mmu_notifier_register(&c->own, mm));
 }
 
-static void join_as(struct client *c, unsigned flags)
+void client_unlend(struct client *c)
+{
+	mmu_notifier_unregister(&c->own);
+}
+
+static void join_wrong(struct client *c, unsigned flags, ppr_fault_fn *fault)
 {
 	uint16_t devid = c->s->devid[c->dev];
 
 	c->domain = domain_create_shared(c->s->iommu, c->mm->pt.root, USER_END);
 	REQUIRE(c->domain);
+	if (c->ppr)
+		REQUIRE(!ppr_bind(c->ppr, devid, PPR_NO_PASID, fault, c,
+				  &c->binding));
 	REQUIRE(!mmu_notifier_register(&c->mn, c->mm));
 	REQUIRE(!domain_attach(c->domain, devid, flags));
 	c->attached = true;
 }
 
+static void join_as(struct client *c, const struct mmu_notifier_ops *ops,
+		    unsigned flags, ppr_fault_fn *fault)
+{
+	c->mn.ops = ops;
+	if (ops) {
+		join_wrong(c, flags, fault);
+	} else {
+		REQUIRE(!sva_bind(&c->sva, c->s->iommu, c->ppr,
+				  c->s->devid[c->dev], c->mm));
+		c->domain = c->sva.domain;
+	}
+	explain_name(EXPLAIN_DOMAIN, c->domain->id, c->dev ? "d1" : "d0");
+}
+
 void client_join(struct client *c, struct stand *s, unsigned dev, struct mm *mm,
 		 const struct mmu_notifier_ops *ops)
 {
-	*c = (struct client){ .mn.ops = ops, .s = s, .mm = mm, .dev = dev };
-	own_join(c);
-	if (ops) {
-		join_as(c, 0);
-	} else {
-		REQUIRE(!sva_bind(&c->sva, s->iommu, NULL, s->devid[dev], mm));
-		c->domain = c->sva.domain;
-	}
-	explain_name(EXPLAIN_DOMAIN, c->domain->id, dev ? "d1" : "d0");
+	client_lend(c, s, dev, mm);
+	join_as(c, ops, 0, NULL);
+}
+
+void client_serve(struct client *c, struct stand *s, unsigned dev,
+		  struct mm *mm, const struct mmu_notifier_ops *ops,
+		  ppr_fault_fn *fault)
+{
+	client_lend(c, s, dev, mm);
+	pri_open(s);
+	if (s->model)
+		model_set_ats(s->model, s->devid[dev], MODEL_ATS_ON);
+	c->ppr = stand_ppr(s);
+	join_as(c, ops, ATTACH_PPR | ATTACH_ATS, fault);
 }
 
 /* Once: now, or when the mm goes. */
@@ -91,12 +119,14 @@ void client_leave(struct client *c)
 {
 	if (c->mn.ops) {
 		detach(c);
+		if (c->ppr)
+			ppr_unbind(c->ppr, c->binding);
 		mmu_notifier_unregister(&c->mn);
 		domain_destroy(c->domain);
 	} else {
 		sva_unbind(&c->sva);
 	}
-	mmu_notifier_unregister(&c->own);
+	client_unlend(c);
 }
 
 void client_flush(struct client *c, va_t start, va_t end)

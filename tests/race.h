@@ -28,9 +28,11 @@ struct client {
 	struct sva sva;         /* of the one that is right                 */
 	struct stand *s;
 	struct mm *mm;
-	struct domain *domain;   /* shared: the mm's tree                     */
-	unsigned dev;            /* of the stand                              */
-	bool attached;           /* (wrong)                                   */
+	struct domain *domain; /* shared: the mm's tree                     */
+	unsigned dev;          /* of the stand                              */
+	bool attached;         /* (wrong)                                   */
+	struct ppr *ppr; /* NULL: its requests are not served              */
+	struct ppr_binding *binding; /* (wrong)                             */
 	struct mmu_notifier own; /* takes the device's own pages out of mm  */
 };
 
@@ -44,6 +46,18 @@ extern const struct mmu_notifier_ops only_start, only_end;
 void client_join(struct client *c, struct stand *s, unsigned dev, struct mm *mm,
 		 const struct mmu_notifier_ops *ops);
 void client_leave(struct client *c);
+
+/* The same for an endpoint, whose page requests go to fault(c, ...), of SVA to
+ * its own. */
+void client_serve(struct client *c, struct stand *s, unsigned dev,
+		  struct mm *mm, const struct mmu_notifier_ops *ops,
+		  ppr_fault_fn *fault);
+
+/* Put the device's own pages into mm, which no client does; out of it again,
+ * which exit does too. */
+void client_lend(struct client *c, struct stand *s, unsigned dev,
+		 struct mm *mm);
+void client_unlend(struct client *c);
 
 /* Have the device forget [start, end), and wait. */
 void client_flush(struct client *c, va_t start, va_t end);
