@@ -23,7 +23,9 @@ enum lock_rank {
 	RANK_TEST = 1, /* tests' own, outermost                           */
 	RANK_GRACE,    /* waiting for an SRCU's readers (sleeping)        */
 	RANK_MM_LIST,  /* mm_list_lock   all address spaces (sleeping)    */
+	RANK_KSM,      /* the merging scanner, what it knows (sleeping)   */
 	RANK_MM,       /* mm->lock       regions (sleeping)               */
+	RANK_LINKS,    /* families of merged pages (sleeping)             */
 	RANK_RMAP,     /* family, object who maps which page (sleeping)   */
 	RANK_IOMMU,    /* who may reach what (sleeping)                   */
 	RANK_TRANSFER, /* an engine that takes its time (sleeping)        */
@@ -31,6 +33,7 @@ enum lock_rank {
 	RANK_DOMAIN,   /* domain->lock   one I/O page table               */
 	RANK_PPR,      /* page requests that wait                         */
 	RANK_NOTIFIER, /* who listens to an mm, what is open              */
+	RANK_STABLE,   /* merged pages, by content; who may be merged     */
 	RANK_POOL,     /* pool->lock     one kind of objects              */
 	RANK_KMAP,     /* kmap_lock      kernel tables, stack slots       */
 	RANK_PMM,      /* the free lists                                  */

@@ -28,6 +28,11 @@ static char words[160];
 		}                                                    \
 	} while (0)
 
+static bool kind_user(enum page_kind kind)
+{
+	return kind == PAGE_ANON || kind == PAGE_OBJECT || kind == PAGE_KSM;
+}
+
 static void check_entry(struct census *c, struct mm *mm, va_t va, uint64_t e)
 {
 	struct page *page = entry_page(e);
@@ -58,7 +63,7 @@ static void check_entry(struct census *c, struct mm *mm, va_t va, uint64_t e)
 		WRONG(c, "mm %u: %lx writable beyond its region", mm->id, va);
 	if ((e & PTE_W) && !page_exclusive(page))
 		WRONG(c, "mm %u: %lx writable but shared", mm->id, va);
-	if (page_kind(page) != PAGE_ANON && page_kind(page) != PAGE_OBJECT)
+	if (!kind_user(page_kind(page)))
 		WRONG(c, "mm %u: %lx maps a %s page", mm->id, va,
 		      page_kind_name(page_kind(page)));
 }
@@ -100,7 +105,7 @@ static void check_page(struct census *c, struct page *page)
 	uint32_t known = maps + page_pins(page) + (kind == PAGE_OBJECT);
 	unsigned found = 0;
 
-	if (kind != PAGE_ANON && kind != PAGE_OBJECT) {
+	if (!kind_user(kind)) {
 		if (maps)
 			WRONG(c, "%s frame %lx is mapped", page_kind_name(kind),
 			      pfn_of(page));

@@ -16,7 +16,7 @@
 /* What comes where page was: parked, or nothing if its object keeps it. */
 static uint64_t entry_without(struct page *page)
 {
-	return page_kind(page) == PAGE_ANON ? entry_park(page) : 0;
+	return page_kind(page) == PAGE_OBJECT ? 0 : entry_park(page);
 }
 
 /* The entry at slot maps page: take it away.  Context: pt_lock held. */

@@ -23,6 +23,7 @@
 #include "kernel/thread.h"
 #include "mm/entry.h"
 #include "mm/gather.h"
+#include "mm/ksm.h"
 #include "mm/mm_priv.h"
 
 enum want {
@@ -74,7 +75,9 @@ static uint64_t adopt(const struct fault *f, struct page *page)
 {
 	page_set_anon(page, f->region, f->va);
 	page_ref_to_map(page);
-	return entry_make(page, f->region->prot) | fault_bits(f);
+	/* Dirty, whoever asked for it: its content is nowhere else. */
+	return entry_make(page, f->region->prot) | PTE_D |
+	       (f->region->prot ? fault_bits(f) : 0);
 }
 
 /*
@@ -92,19 +95,22 @@ static int replace(struct fault *f, struct page *page, struct page *old)
 	spin_lock(&mm->pt_lock);
 	lost = fault_lost(f);
 	if (likely(!lost)) {
-		uint64_t e = adopt(f, page);
+		uint64_t e = adopt(f, page), was;
 
-		pte_xchg(f->slot, 0);
+		was = pte_xchg(f->slot, 0);
 		PROBE(pte_clear, mm, f->va);
 		tlb_flush_range_notify(mm, f->va, f->va + PAGE_SIZE);
 		if (unlikely(mm_has_notifiers(mm)))
 			mmu_notifier_change_pte(mm, f->va, e);
 		pte_write(f->slot, e);
 		PROBE(pte_set, mm, f->va);
-		if (old)
+		if (old) {
 			page_map_drop(old);
-		else
+		} else {
 			mm->mapped++;
+			if (was & PTE_D)
+				ksm_zero_count(-1);
+		}
 	}
 	spin_unlock(&mm->pt_lock);
 	PROBE(unptl, mm, f->va);
@@ -195,6 +201,8 @@ static bool page_make_exclusive(struct page *page)
 		return true;
 	if (page_count(page) != PAGE_MAP)
 		return false;
+	if (page_kind(page) == PAGE_KSM)
+		return false; /* its content is what others look for */
 	page_set_exclusive(page);
 	return true;
 }
@@ -212,7 +220,7 @@ static int fault_mapped(struct fault *f)
 	}
 	if (page == zero_page)
 		return fault_unzero(f);
-	if (page_kind(page) == PAGE_ANON && !page_make_exclusive(page))
+	if (page_kind(page) != PAGE_OBJECT && !page_make_exclusive(page))
 		return fault_copy(f, page);
 	if (f->want == WANT_WRITE)
 		entry_upgrade(f, ENTRY_W | fault_bits(f));
@@ -226,7 +234,8 @@ static int fault_parked(struct fault *f)
 
 	page_ref_to_map(page);
 	f->mm->mapped++;
-	pte_write(f->slot, entry_make(page, f->region->prot));
+	pte_write(f->slot, entry_make(page, f->region->prot) |
+				   (page_test(page, PG_DIRTY) ? PTE_D : 0));
 	PROBE(pte_set, f->mm, f->va);
 	spin_unlock(&f->mm->pt_lock);
 	return -EAGAIN; /* it maps, but perhaps not enough */
@@ -310,6 +319,40 @@ int mm_fault(struct mm *mm, va_t va, enum prot access)
 int mm_fault_unshare(struct mm *mm, va_t va)
 {
 	return fault_in(mm, va, PROT_R, WANT_UNSHARE);
+}
+
+static int own_page(struct fault *f)
+{
+	struct page *page;
+
+	f->slot = pt_slot(&f->mm->pt, f->va, 0, false);
+	if (!f->slot)
+		return 0;
+	spin_lock(&f->mm->pt_lock);
+	f->entry = pte_read(f->slot);
+	page = entry_page(f->entry);
+	if (entry_parked(f->entry))
+		return fault_parked(f);
+	if (f->entry && page == zero_page)
+		return fault_unzero(f);
+	if (f->entry && page_kind(page) != PAGE_OBJECT &&
+	    !page_make_exclusive(page))
+		return fault_copy(f, page);
+	spin_unlock(&f->mm->pt_lock);
+	return 0;
+}
+
+int fault_own(struct mm *mm, struct region *region, va_t va)
+{
+	struct fault f = {
+		.mm = mm, .region = region, .va = va, .want = WANT_UNSHARE
+	};
+	int ret;
+
+	assert(rw_held(&mm->lock));
+	while ((ret = own_page(&f)) == -EAGAIN)
+		;
+	return ret;
 }
 
 /* #PF.  User addresses of a thread with an mm are served; the rest is fixed up

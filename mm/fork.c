@@ -22,6 +22,7 @@
 #include "kernel/probe.h"
 #include "mm/entry.h"
 #include "mm/gather.h"
+#include "mm/ksm.h"
 #include "mm/mm_priv.h"
 
 struct fork {
@@ -53,8 +54,11 @@ static uint64_t share_special(struct fork *f, uint64_t e, va_t va)
 {
 	struct page *page = entry_page(e);
 
-	if (page == zero_page)
+	if (page == zero_page) {
+		if (e & PTE_D)
+			ksm_zero_count(1);
 		return e;
+	}
 	if (entry_parked(e)) {
 		page_clear_exclusive(page);
 		page_get(page);
@@ -211,6 +215,7 @@ int mm_fork(struct mm *parent, struct mm **child)
 		mm_put(f.child);
 		return ret;
 	}
+	ksm_fork(parent, f.child);
 	*child = f.child;
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include "kernel/thread.h"
 #include "mm/fault.h"
 #include "mm/kmap.h"
+#include "mm/ksm.h"
 #include "mm/mm_priv.h"
 #include "mm/mmu_notifier.h"
 
@@ -51,6 +52,7 @@ void mm_init(void)
 	anon_vma_init();
 	object_init();
 	mmu_notifier_init();
+	ksm_init();
 	thread_set_mm_switch(mm_load);
 	fault_init();
 }
@@ -70,6 +72,7 @@ struct mm *mm_create(void)
 	rw_init(&mm->lock, RANK_MM, "mm");
 	spin_init(&mm->pt_lock, RANK_PT, "pt");
 	itree_init(&mm->regions);
+	itree_init(&mm->ksm.chunks);
 	atomic_init(&mm->users, 1);
 	atomic_init(&mm->refs, 1);
 	mm->id = 1 + atomic_fetch_add(&next_id, 1);
@@ -131,13 +134,14 @@ static void table_put(struct page *table, void *arg)
 	page_put(table);
 }
 
-/* Listeners, for whom nothing may be freed before they let go; then entries,
+/* Who looks at its pages; listeners, for whom nothing may be freed before they let go; then entries,
  * then regions, then tables: the order that rmap walks rely on. */
 static void mm_teardown(struct mm *mm)
 {
 	struct region *r;
 
 	assert((atomic_load(&mm->cpus) & ~MM_NOTIFIED) == 0);
+	ksm_exit(mm);
 	mmu_notifier_release(mm);
 	rw_write_lock(&mm->lock);
 	for_each_region (r, mm, USER_START, USER_END)

@@ -33,6 +33,9 @@ struct page;
 #define MAP_REPLACE BIT(0) /* what is mapped in the range goes first   */
 #define MAP_LOCKED  BIT(1) /* try_to_unmap() leaves the pages in place */
 
+/* ... and what else a region's flags say. */
+#define REGION_MERGEABLE BIT(2) /* its private pages may be merged: ksm.h */
+
 /*
  * Key to locks: (M) mm->lock, read to read, write to write
  *               (P) mm->pt_lock
@@ -40,6 +43,13 @@ struct page;
  *                   either (M) or (R) to read
  *               (I) immutable after creation      (A) atomic
  */
+/* The part of mm/ksm.c in each mm. */
+struct ksm_mm {
+	TAILQ_ENTRY(mm) link; /* ksm.list_lock: those who ever opted in     */
+	bool listed;          /* (M) once true it stays so                  */
+	struct itree chunks;  /* ksm.lock: what was seen, by address        */
+};
+
 struct mm {
 	struct rwsem lock;       /* RANK_MM: the regions; faults read      */
 	struct spinlock pt_lock; /* RANK_PT: every entry of the table      */
@@ -54,6 +64,7 @@ struct mm {
 	uint64_t mapped;         /* (P) entries that count in page_maps()  */
 	LIST_ENTRY(mm) link;     /* mm_list_lock: all that exist           */
 	struct mmu_notifier_subscriptions *subscriptions; /* (M) set once  */
+	struct ksm_mm ksm;
 };
 
 /* In mm->cpus: somebody has listened to this mm (mm/mmu_notifier.h).  Where a
@@ -67,7 +78,7 @@ struct region {
 				    * object, or of where it was created    */
 	struct mm *mm;             /* (I)                                   */
 	enum prot prot;            /* (M) what a CPU may do                 */
-	unsigned flags;            /* (M) MAP_LOCKED                        */
+	unsigned flags;            /* (M) MAP_LOCKED, REGION_MERGEABLE      */
 	struct object *object;     /* (I) shared memory; NULL: private      */
 	struct itree_node share;   /* (R) in object->regions                */
 	struct anon_vma *anon_vma; /* (M) where new private pages belong    */

@@ -19,7 +19,7 @@ static bool may_pin(uint64_t e, struct page *page, unsigned flags)
 {
 	if (!(e & PTE_P) || page == zero_page)
 		return false;
-	if (page_kind(page) == PAGE_ANON)
+	if (page_kind(page) != PAGE_OBJECT)
 		return page_exclusive(page) &&
 		       (!(flags & PIN_WRITE) || (flags & PIN_FORCE) ||
 			(e & PTE_W));
@@ -39,8 +39,10 @@ static struct page *try_pin(struct mm *mm, va_t va, unsigned flags)
 		page = entry_page(e);
 		page_get(page);
 		atomic_fetch_add(&page->pins, 1);
-		if (flags & PIN_WRITE)
+		if (flags & PIN_WRITE) {
 			page_set_dirty(page);
+			pte_or(slot, PTE_D); /* who looks there sees it too */
+		}
 	}
 	spin_unlock(&mm->pt_lock);
 	return page;

@@ -18,6 +18,7 @@ struct move {
 	struct mm *mm;
 	va_t from, to;
 	uint64_t len;
+	bool seen; /* somebody may remember what was at the new address    */
 };
 
 /* Tables for every moved entry exist at the new address.  -ENOMEM. */
@@ -52,6 +53,8 @@ static void move_run(const struct move *m, const struct pt_run *run)
 		if (!e)
 			continue;
 		e = pte_xchg(&run->slots[i], 0);
+		if (m->seen && entry_page(e) != zero_page)
+			e |= PTE_D; /* not what was seen there: ksm_scan.c */
 		pt_count(&mm->pt, &run->slots[i], -1);
 		pt_set(&mm->pt,
 		       pt_slot(&mm->pt, va - m->from + m->to, 0, false), e);
@@ -76,7 +79,8 @@ static void move_entries(const struct move *m)
 static int move_region(struct region *r, va_t to, uint64_t new_len)
 {
 	struct mm *mm = r->mm;
-	struct move m = { mm, r->start, to, r->end - r->start };
+	struct move m = { mm, r->start, to, r->end - r->start,
+			  r->flags & REGION_MERGEABLE };
 	struct mmu_notifier_range range;
 	struct region *twin = region_twin(r, mm, to, to + new_len);
 

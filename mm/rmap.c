@@ -15,6 +15,7 @@
 #include "mm/anon_vma.h"
 #include "mm/entry.h"
 #include "mm/gather.h"
+#include "mm/ksm.h"
 #include "mm/object.h"
 
 static struct rwsem *region_rmap_lock(struct region *region)
@@ -72,6 +73,8 @@ void page_leave_family(struct page *page)
 		anon_vma_put((struct anon_vma *)page->mapping);
 	else if (page_kind(page) == PAGE_OBJECT)
 		object_unref((struct object *)page->mapping);
+	else if (page_kind(page) == PAGE_KSM)
+		ksm_page_gone(page);
 	page->mapping = 0;
 }
 
@@ -122,4 +125,6 @@ void rmap_walk(struct page *page, rmap_visit *visit, void *arg)
 		walk_anon(page, visit, arg);
 	else if (page_kind(page) == PAGE_OBJECT)
 		walk_object(page, visit, arg);
+	else if (page_kind(page) == PAGE_KSM)
+		ksm_rmap_walk(page, visit, arg);
 }

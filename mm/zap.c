@@ -8,6 +8,7 @@
 #include "kernel/probe.h"
 #include "mm/entry.h"
 #include "mm/gather.h"
+#include "mm/ksm.h"
 
 /* Clear one entry that is no hole. */
 static void zap_entry(struct gather *gather, va_t va, uint64_t *slot)
@@ -19,8 +20,11 @@ static void zap_entry(struct gather *gather, va_t va, uint64_t *slot)
 		page_put(page);
 		return;
 	}
-	if (page == zero_page)
+	if (page == zero_page) {
+		if (e & PTE_D)
+			ksm_zero_count(-1);
 		return;
+	}
 	gather->mm->mapped--;
 	if (e & PTE_D)
 		page_set_dirty(page);

@@ -9,6 +9,7 @@
 #include "kernel/thread.h"
 #include "mm/check.h"
 #include "mm/kmap.h"
+#include "mm/ksm.h"
 #include "mm/mmu_notifier.h"
 #include "mm/pmm.h"
 #include "mm/pool.h"
@@ -50,6 +51,8 @@ static const char *check_all(const struct oracle *o)
 		why = iommu_machine() ? iommu_check(iommu_machine()) : NULL;
 	if (!why)
 		why = mm_check();
+	if (!why)
+		why = ksm_check();
 	if (!why)
 		why = pmm_check();
 	if (!why)
