@@ -66,6 +66,16 @@ static inline uint64_t entry_make(struct page *page, enum prot prot)
 	       entry_rights(prot, (prot & PROT_W) && page_exclusive(page));
 }
 
+/*
+ * Was the page written through the entry?  A CPU says so by D.  A device that
+ * walks the same tree says nothing: what it may write it may have written (B33).
+ * So who takes the entry, or W from it, asks here first.
+ */
+static inline bool entry_dirty(struct mm *mm, uint64_t e)
+{
+	return e & PTE_D || (e & ENTRY_IW && mm_has_notifiers(mm));
+}
+
 /* The entry that remembers page while nobody may reach it. */
 static inline uint64_t entry_park(struct page *page)
 {

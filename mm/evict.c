@@ -28,7 +28,7 @@ static void entry_evict(struct page *page, struct mm *mm, va_t va,
 	old = pte_xchg(slot, 0);
 	PROBE(pte_clear, mm, va);
 	tlb_flush_range_notify(mm, va, va + PAGE_SIZE);
-	if (old & PTE_D)
+	if (entry_dirty(mm, old))
 		page_set_dirty(page);
 	if (next)
 		pte_write(slot, next);

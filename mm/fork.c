@@ -132,6 +132,8 @@ static int share_region(struct fork *f, struct region *r)
 	while (!ret && pt_next_run(&f->parent->pt, &va, r->end, &run)) {
 		spin_lock(&f->parent->pt_lock);
 		spin_lock_nested(&f->child->pt_lock);
+		if (unlikely(mm_has_notifiers(f->parent)))
+			run_keep_dirty(f->parent, &run);
 		ret = share_run(f, &run);
 		spin_unlock(&f->child->pt_lock);
 		spin_unlock(&f->parent->pt_lock);

@@ -13,3 +13,7 @@
 #include "mm/region.h"
 #include "mm/rmap.h"
 #include "mm/zap.h"
+
+/* Somebody listens, and W may go from the entries of the run: what a device may
+ * have written gets D first (entry_dirty()).  Context: pt_lock held. */
+void run_keep_dirty(struct mm *mm, const struct pt_run *run);

@@ -50,6 +50,13 @@ static always_inline uint64_t run_protect(const struct pt_run *run,
 	return lost;
 }
 
+void run_keep_dirty(struct mm *mm, const struct pt_run *run)
+{
+	for (unsigned i = 0; i < run->count; i++)
+		if (entry_dirty(mm, pte_read(&run->slots[i])))
+			pte_or(&run->slots[i], PTE_D);
+}
+
 static void protect_region(struct region *r, enum prot prot)
 {
 	uint64_t rights = entry_rights(prot, false);
@@ -61,6 +68,8 @@ static void protect_region(struct region *r, enum prot prot)
 		uint64_t lost;
 
 		spin_lock(&mm->pt_lock);
+		if (unlikely(mm_has_notifiers(mm)))
+			run_keep_dirty(mm, &run);
 		lost = prot & PROT_W ? run_protect(&run, rights, true)
 				     : run_protect(&run, rights, false);
 		PROBE(pte_protect, mm, run.va);

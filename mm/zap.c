@@ -26,7 +26,7 @@ static void zap_entry(struct gather *gather, va_t va, uint64_t *slot)
 		return;
 	}
 	gather->mm->mapped--;
-	if (e & PTE_D)
+	if (entry_dirty(gather->mm, e))
 		page_set_dirty(page);
 	gather_add(gather, va, page);
 }
