@@ -19,8 +19,8 @@ static struct sva *of(struct mmu_notifier *mn)
 	return container_of(mn, struct sva, mn);
 }
 
-/* Entries have changed, or tables are about to be freed: no difference is made,
- * so the directories are flushed too.  //: sva-flush */
+/* Entries have changed, or tables are about to be freed: nobody says which, so
+ * directories are forgotten too.  //: sva-flush */
 static void invalidate_range(struct mmu_notifier *mn, struct mm *mm, va_t start,
 			     va_t end)
 {
@@ -29,23 +29,14 @@ static void invalidate_range(struct mmu_notifier *mn, struct mm *mm, va_t start,
 	atomic_fetch_add_explicit(&sva->flushes, 1, memory_order_relaxed);
 	/* The caller cannot be told to keep the page: going on would free what
 	 * the device still reaches. */
-	if (domain_flush(sva->domain, start, end))
-		panic("sva: device %x does not forget %lx-%lx", sva->devid,
+	if (domain_flush(sva->door.domain, start, end))
+		panic("sva: device %x does not forget %lx-%lx", sva->door.devid,
 		      start, end);
-}
-
-/* Once, by whoever is first: who ends the binding or who ends the mm. */
-static void detach(struct sva *sva)
-{
-	if (atomic_exchange(&sva->detached, true))
-		return;
-	if (domain_detach(sva->domain, sva->devid))
-		panic("sva: device %x cannot be denied", sva->devid);
 }
 
 static void release(struct mmu_notifier *mn, struct mm *mm)
 {
-	detach(of(mn));
+	admission_deny(&of(mn)->door);
 }
 
 static const struct mmu_notifier_ops ops = {
@@ -59,6 +50,7 @@ static const struct mmu_notifier_ops ops = {
  */
 int sva_fault(struct sva *sva, va_t va, enum prot access)
 {
+	struct domain *d = sva->door.domain;
 	struct mm *mm = sva->mn.mm;
 	va_t page = va & PAGE_MASK;
 	int error;
@@ -67,8 +59,8 @@ int sva_fault(struct sva *sva, va_t va, enum prot access)
 	if (va >= USER_END || !mm_try_get(mm))
 		return err(EFAULT);
 	error = mm_fault(mm, va, access);
-	if (!error && sva->domain->iommu->np_cache)
-		error = domain_flush(sva->domain, page, page + PAGE_SIZE);
+	if (!error && d->iommu->np_cache)
+		error = domain_flush(d, page, page + PAGE_SIZE);
 	mm_put(mm);
 	return error;
 }
@@ -76,61 +68,39 @@ int sva_fault(struct sva *sva, va_t va, enum prot access)
 static enum ppr_status page_request(void *arg, va_t va, enum prot access)
 {
 	if (access & PROT_X)
-		return PPR_INVALID;
-	return sva_fault(arg, va, access & PROT_W ? PROT_W : PROT_R)
-		       ? PPR_INVALID
-		       : PPR_SUCCESS;
-}
-
-static int attach(struct sva *sva)
-{
-	int error = 0;
-
-	if (sva->ppr)
-		error = ppr_bind(sva->ppr, sva->devid, PPR_NO_PASID,
-				 page_request, sva, &sva->binding);
-	if (error)
-		return error;
-	atomic_store(&sva->detached, false);
-	error = domain_attach(sva->domain, sva->devid, 0);
-	if (!error)
-		return 0;
-	if (error == -ETIMEDOUT)
-		detach(sva); /* it may be in */
-	atomic_store(&sva->detached, true);
-	if (sva->ppr)
-		ppr_unbind(sva->ppr, sva->binding);
-	return error;
+		return PPR_INVALID; /* v1 tables say nothing of execution */
+	return admission_answer(
+		sva_fault(arg, va, access & PROT_W ? PROT_W : PROT_R));
 }
 
 int sva_bind(struct sva *sva, struct iommu *iommu, struct ppr *ppr,
-	     uint16_t devid, struct mm *mm)
+	     uint16_t devid, unsigned flags, struct mm *mm)
 {
+	struct domain *d;
 	int error;
 
-	*sva = (struct sva){ .mn = { .ops = &ops },
-			     .devid = devid,
-			     .ppr = ppr,
-			     .detached = true };
-	sva->domain = domain_create_shared(iommu, mm->pt.root, USER_END);
-	if (!sva->domain)
+	d = domain_create_shared(iommu, mm->pt.root, USER_END);
+	if (!d)
 		return err(ENOMEM);
+	*sva = (struct sva){ .mn = { .ops = &ops },
+			     .door = { .domain = d,
+				       .devid = devid,
+				       .flags = flags,
+				       .ppr = ppr } };
 	error = mmu_notifier_register(&sva->mn, mm);
 	if (!error) {
-		error = attach(sva);
+		error = admission_open(&sva->door, page_request, sva);
 		if (error)
 			mmu_notifier_unregister(&sva->mn);
 	}
 	if (error)
-		domain_destroy(sva->domain);
+		domain_destroy(d);
 	return error;
 }
 
 void sva_unbind(struct sva *sva)
 {
-	detach(sva);
-	if (sva->ppr)
-		ppr_unbind(sva->ppr, sva->binding);
+	admission_close(&sva->door);
 	mmu_notifier_unregister(&sva->mn);
-	domain_destroy(sva->domain);
+	domain_destroy(sva->door.domain);
 }

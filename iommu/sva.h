@@ -15,30 +15,24 @@
  */
 #pragma once
 
-#include "iommu/domain.h"
-#include "iommu/ppr.h"
+#include "iommu/admission.h"
 #include "mm/mmu_notifier.h"
 
-/* Key: (I) immutable from sva_bind() to sva_unbind()  (A) atomic */
 struct sva {
 	struct mmu_notifier mn;
-	struct domain *domain;       /* (I) shared: the mm's own tree       */
-	uint16_t devid;              /* (I)                                 */
-	struct ppr *ppr;             /* (I) NULL: no page requests          */
-	struct ppr_binding *binding; /* (I)                                 */
-	_Atomic bool detached;       /* (A) unbind came, or the mm went     */
-	_Atomic uint64_t flushes;    /* (A) statistics                      */
+	struct admission door;    /* of a shared domain                     */
+	_Atomic uint64_t flushes; /* statistics                             */
 };
 
 /*
  * From now on the device reaches what a CPU in mm reaches, and asks ppr's
  * workers for the rest (NULL: nobody; sva_fault() does it by hand).  The caller
  * holds a user of mm, and need not keep it: when the mm goes the device is
- * denied first.
+ * denied first.  flags: ATTACH_*.
  * 0, -ENOMEM, -EBUSY if the device is in a domain, -ETIMEDOUT.  May sleep.
  */
 must_check int sva_bind(struct sva *sva, struct iommu *iommu, struct ppr *ppr,
-			uint16_t devid, struct mm *mm);
+			uint16_t devid, unsigned flags, struct mm *mm);
 
 /*
  * The device reaches nothing any more, no fault is served for it, and *sva may

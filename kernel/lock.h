@@ -30,6 +30,7 @@ enum lock_rank {
 	RANK_IOMMU,    /* who may reach what (sleeping)                   */
 	RANK_TRANSFER, /* an engine that takes its time (sleeping)        */
 	RANK_PT,       /* mm->pt_lock    entries                          */
+	RANK_MIRROR,   /* mirror->lock   may an entry be copied now?      */
 	RANK_DOMAIN,   /* domain->lock   one I/O page table               */
 	RANK_PPR,      /* page requests that wait                         */
 	RANK_NOTIFIER, /* who listens to an mm, what is open              */

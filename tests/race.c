@@ -82,8 +82,8 @@ static void join_as(struct client *c, const struct mmu_notifier_ops *ops,
 		join_wrong(c, flags, fault);
 	} else {
 		REQUIRE(!sva_bind(&c->sva, c->s->iommu, c->ppr,
-				  c->s->devid[c->dev], c->mm));
-		c->domain = c->sva.domain;
+				  c->s->devid[c->dev], flags, c->mm));
+		c->domain = c->sva.door.domain;
 	}
 	explain_name(EXPLAIN_DOMAIN, c->domain->id, c->dev ? "d1" : "d0");
 }

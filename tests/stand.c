@@ -136,11 +136,11 @@ void stand_release(void)
 		return;
 	open = false;
 	endpoints_release();
-	close_ppr(s);
-	pri_close();
 	if (s->iommu)
 		EXPECT_STR_NULL(iommu_check(s->iommu));
 	stand_mm_release(s);
+	close_ppr(s);
+	pri_close();
 	for (unsigned i = 0; i < STAND_DEVICES; i++)
 		stand_detach(s, i);
 	while (s->n_domains)

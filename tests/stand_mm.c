@@ -4,6 +4,10 @@
  */
 #include "tests/stand_mm.h"
 #include "drivers/lsi.h"
+#include "iommu/pt_amdv1.h"
+#include "kernel/printk.h"
+#include "mm/entry.h"
+#include "tests/pri.h"
 
 #define MMS      8u
 #define ATTEMPTS 64u
@@ -11,10 +15,8 @@
 static struct mm *mms[MMS];
 static unsigned n_mms;
 
-/* Where each device is bound, and what it lent us meanwhile. */
-static struct sva shares[STAND_DEVICES];
-static bool shared[STAND_DEVICES];
-static struct dma_own lent[STAND_DEVICES];
+static struct user users[STAND_DEVICES];
+static enum user_kind kind; /* of the test                                */
 
 /* Two pages of `programs`, one behind the other in memory, for each device. */
 static struct object *programs;
@@ -77,33 +79,44 @@ struct mm *stand_fork(struct mm *mm)
 	return keep(fork_of(mm));
 }
 
-void stand_forget(struct mm *mm)
+void stand_exit(struct mm *mm)
 {
 	for (unsigned i = 0; i < n_mms; i++) {
 		if (mms[i] != mm)
 			continue;
 		mms[i] = mms[--n_mms];
+		mm_put(mm);
 		return;
 	}
 	REQUIRE(!"an mm of this stand");
 }
 
-void stand_exit(struct mm *mm)
-{
-	stand_forget(mm);
-	mm_put(mm);
-}
-
 /* ---- devices ------------------------------------------------------------ */
 
+int stand_fault(unsigned dev, va_t va, enum prot access)
+{
+	struct user *u = &users[dev];
+
+	return u->kind == USER_SVA ? sva_fault(&u->sva, va, access)
+				   : mirror_fault(&u->mirror, va, access);
+}
+
+void stand_serve(struct stand *s)
+{
+	pri_open(s);
+	stand_ppr(s);
+	for (unsigned i = 0; i < STAND_DEVICES && s->model; i++)
+		model_set_ats(s->model, s->devid[i], MODEL_ATS_ON);
+}
+
 /* From now on the chip has its programs in the mm that it is bound to. */
-static void move_in(unsigned dev, struct mm *mm)
+static void move_in(unsigned dev)
 {
 	struct page *page = page_of_own[dev];
-	struct dma_own *own = &lent[dev];
+	struct dma_own *own = &users[dev].own;
 
 	for (unsigned i = 0; i < 2; i++)
-		REQUIRE(!mm_fault(mm, OWN(dev) + i * DMA_STAGE, PROT_W));
+		REQUIRE(!stand_fault(dev, OWN(dev) + i * DMA_STAGE, PROT_W));
 	*own = (struct dma_own){ .va = page_va(page),
 				 .pa = page_pa(page),
 				 .len = 2 * DMA_STAGE,
@@ -111,47 +124,134 @@ static void move_in(unsigned dev, struct mm *mm)
 	dma_swap_own(&lsi_at(dev)->engine, own);
 }
 
-struct sva *stand_share(struct stand *s, unsigned dev, struct mm *mm)
+static int try_bind(struct stand *s, unsigned dev, enum user_kind how,
+		    struct mm *mm)
 {
-	REQUIRE(!sva_bind(&shares[dev], s->iommu, NULL, s->devid[dev], mm));
-	if (!s->model)
-		move_in(dev, mm);
-	shared[dev] = true;
-	return &shares[dev];
+	struct user *u = &users[dev];
+	struct ppr *ppr = s->serves ? &s->ppr : NULL;
+	unsigned flags = s->serves ? ATTACH_PPR | ATTACH_ATS : 0;
+	int error;
+
+	REQUIRE(!u->mm);
+	u->kind = how;
+	error = how == USER_SVA ? sva_bind(&u->sva, s->iommu, ppr,
+					   s->devid[dev], flags, mm)
+				: mirror_bind(&u->mirror, s->iommu, ppr,
+					      s->devid[dev], flags, mm);
+	if (!error)
+		u->mm = mm;
+	return error;
 }
 
-void stand_unshare(struct stand *s, unsigned dev)
+static struct user *bind(struct stand *s, unsigned dev, enum user_kind how,
+			 struct mm *mm)
 {
-	if (!shared[dev])
-		return;
-	shared[dev] = false;
-	sva_unbind(&shares[dev]);
+	REQUIRE(!try_bind(s, dev, how, mm));
 	if (!s->model)
-		dma_swap_own(&lsi_at(dev)->engine, &lent[dev]);
+		move_in(dev);
+	return &users[dev];
+}
+
+int stand_try_bind(struct stand *s, unsigned dev, struct mm *mm)
+{
+	return try_bind(s, dev, kind, mm);
+}
+
+struct user *stand_bind(struct stand *s, unsigned dev, struct mm *mm)
+{
+	return bind(s, dev, kind, mm);
+}
+
+struct sva *stand_bind_sva(struct stand *s, unsigned dev, struct mm *mm)
+{
+	return &bind(s, dev, USER_SVA, mm)->sva;
+}
+
+struct mirror *stand_bind_mirror(struct stand *s, unsigned dev, struct mm *mm)
+{
+	return &bind(s, dev, USER_MIRROR, mm)->mirror;
+}
+
+void stand_unbind(struct stand *s, unsigned dev)
+{
+	struct user *u = &users[dev];
+
+	if (!u->mm)
+		return;
+	u->mm = NULL;
+	if (u->kind == USER_SVA)
+		sva_unbind(&u->sva);
+	else
+		mirror_unbind(&u->mirror);
+	if (u->own.va)
+		dma_swap_own(&lsi_at(dev)->engine, &u->own);
+	u->own.va = NULL;
 }
 
 uint64_t stand_load(struct stand *s, unsigned dev, va_t va)
 {
 	uint64_t v = stand_read(s, dev, va);
 
-	if (v == BLOCKED && !sva_fault(&shares[dev], va, PROT_R))
+	if (v == BLOCKED && !stand_fault(dev, va, PROT_R))
 		v = stand_read(s, dev, va);
 	return v;
 }
 
 int stand_store(struct stand *s, unsigned dev, va_t va, uint64_t v)
 {
-	int error = sva_fault(&shares[dev], va, PROT_W);
+	int error = stand_fault(dev, va, PROT_W);
 
 	if (!error)
 		stand_write(s, dev, va, v);
 	return error;
 }
 
+/* ---- oracle ------------------------------------------------------------- */
+
+const char *mirror_check(struct mirror *m)
+{
+	static char words[100];
+	struct domain *d = m->door.domain;
+	struct pt_run run;
+	va_t at = 0;
+
+	while (pt_next_run(&d->pt, &at, d->pt.top, &run))
+		for (unsigned i = 0; i < run.count; i++) {
+			uint64_t ours = pte_read(&run.slots[i]), cpus;
+			va_t va = run.va + i * PAGE_SIZE;
+
+			if (!ours)
+				continue;
+			cpus = entry_at(m->mn.mm, va);
+			if ((cpus & PTE_P) && pt_pa(cpus) == pt_pa(ours) &&
+			    (cpus & PTE_W || !(ours & AMDV1_IW)))
+				continue;
+			snprintk(words, sizeof(words),
+				 "mirror: %lx at %lx, the CPU has %lx", ours,
+				 va, cpus);
+			return words;
+		}
+	return NULL;
+}
+
+/* ---- of a test ---------------------------------------------------------- */
+
+void stand_user_test(enum user_kind user, const char *stand,
+		     void (*fn)(struct stand *s))
+{
+	kind = user;
+	stand_test(stand, fn);
+}
+
 void stand_mm_release(struct stand *s)
 {
-	for (unsigned i = 0; i < STAND_DEVICES; i++)
-		stand_unshare(s, i);
+	for (unsigned i = 0; i < STAND_DEVICES; i++) {
+		struct user *u = &users[i];
+
+		if (u->mm && u->kind == USER_MIRROR && !u->mirror.door.denied)
+			EXPECT_STR_NULL(mirror_check(&u->mirror));
+		stand_unbind(s, i);
+	}
 	while (n_mms)
 		mm_put(mms[--n_mms]);
 	if (programs)

@@ -2,17 +2,24 @@
 /*
  * stand_mm.h - a device of the stand in the address space of a process
  *
- *	struct mm *mm = stand_mm(s, 2);         pages 0 and 1 at VA
+ *	USER_TEST(users, same_memory, "CPU and device read what the other wrote")
+ *	{
+ *		struct mm *mm = stand_mm(s, 2);         pages 0 and 1 at VA
  *
- *	stand_share(s, 0, mm);                  device 0 walks the mm's tables
- *	wr(mm, P(0), 'A');
- *	EXPECT_EQ(stand_read(s, 0, P(0)), 'A');
+ *		stand_bind(s, 0, mm);
+ *		wr(mm, P(0), 'A');
+ *		EXPECT_EQ(stand_load(s, 0, P(0)), 'A');
+ *	}
+ *
+ * makes four tests: the device walks the mm's own table (sva) or a mirror of it,
+ * on QEMU and on the model.
  *
  * A real chip fetches its programs through the same translation: each mm has
  * two pages at OWN(dev), shared memory like any other, where the chip finds them.
  */
 #pragma once
 
+#include "iommu/mirror.h"
 #include "iommu/sva.h"
 #include "tests/stand.h"
 #include "tests/world.h"
@@ -22,21 +29,95 @@
 /* world(n) with room for the devices' own pages; gone after the test. */
 struct mm *stand_mm(struct stand *s, unsigned n);
 
-/* It will not be missed: the test has put it, or does so now. */
-void stand_forget(struct mm *mm);
-void stand_exit(struct mm *mm);
-
 /* mm_fork(), and gone after the test. */
 struct mm *stand_fork(struct mm *mm);
 
-/* sva_bind() and its end; ends the test if it cannot. */
-struct sva *stand_share(struct stand *s, unsigned dev, struct mm *mm);
-void stand_unshare(struct stand *s, unsigned dev);
+/* Put it now. */
+void stand_exit(struct mm *mm);
 
-/* The device reads or writes and, if it got nothing, faults by hand and tries
- * once more: BLOCKED, or the fault's error. */
+/* ---- devices ------------------------------------------------------------ */
+
+enum user_kind {
+	USER_SVA,
+	USER_MIRROR,
+};
+
+/* What a device of the stand is bound by. */
+struct user {
+	enum user_kind kind;
+	union {
+		struct sva sva;
+		struct mirror mirror;
+	};
+	struct dma_own own; /* what the chip used before                    */
+	struct mm *mm;      /* NULL: not bound                              */
+};
+
+/* Bind, as the test's kind says or as said; ends the test if it cannot. */
+struct user *stand_bind(struct stand *s, unsigned dev, struct mm *mm);
+struct sva *stand_bind_sva(struct stand *s, unsigned dev, struct mm *mm);
+struct mirror *stand_bind_mirror(struct stand *s, unsigned dev, struct mm *mm);
+void stand_unbind(struct stand *s, unsigned dev);
+
+/* The bare bind, as the test's kind says: its error. */
+must_check int stand_try_bind(struct stand *s, unsigned dev, struct mm *mm);
+
+/* From now on devices are bound with page requests, served by stand_ppr(). */
+void stand_serve(struct stand *s);
+
+/* Its fault by hand. */
+must_check int stand_fault(unsigned dev, va_t va, enum prot access);
+
+/* The device reads, and if it got nothing faults and tries once more: BLOCKED
+ * if that is refused.  Writes, after a fault: its error. */
 uint64_t stand_load(struct stand *s, unsigned dev, va_t va);
-int stand_store(struct stand *s, unsigned dev, va_t va, uint64_t v);
+must_check int stand_store(struct stand *s, unsigned dev, va_t va, uint64_t v);
 
-/* For stand_release(). */
+/*
+ * Coherence, at a quiet point: every entry of the device's own table names the
+ * frame that the CPU's names, with no more rights (B31).  NULL, or what is wrong
+ * in words.  (A shared table is iommu_check()'s.)
+ */
+const char *mirror_check(struct mirror *m);
+
+/* ---- for the macro and stand_release() ---------------------------------- */
+
+void stand_user_test(enum user_kind user, const char *stand,
+		     void (*fn)(struct stand *s));
 void stand_mm_release(struct stand *s);
+
+#define USER_TEST_AS(suite_, name_, user_, KIND_, stand_, claim_)          \
+	static void suite_##_##name_##_##user_##_##stand_(void)            \
+	{                                                                  \
+		stand_user_test(KIND_, #stand_, suite_##_##name_);         \
+	}                                                                  \
+	static const struct                                                \
+		test                                                       \
+			test_##suite_##_##name_##_##user_##_##stand_ = {   \
+				#suite_,                                   \
+				#name_ "." #user_ "." #stand_,             \
+				claim_,                                    \
+				__FILE__,                                  \
+				suite_##_##name_##_##user_##_##stand_,     \
+				1,                                         \
+				0                                          \
+			};                                                 \
+	static const struct test                                           \
+		*const at_##suite_##_##name_##_##user_##_##stand_ in_order \
+		__attribute__((section("vv_tests"), used)) =               \
+			&test_##suite_##_##name_##_##user_##_##stand_
+
+#define USER_TEST(suite, name, claim)                                 \
+	static void suite##_##name(struct stand *s);                  \
+	USER_TEST_AS(suite, name, sva, USER_SVA, qemu, claim);        \
+	USER_TEST_AS(suite, name, sva, USER_SVA, model, claim);       \
+	USER_TEST_AS(suite, name, mirror, USER_MIRROR, qemu, claim);  \
+	USER_TEST_AS(suite, name, mirror, USER_MIRROR, model, claim); \
+	static void suite##_##name(struct stand *s)
+
+/* What the chips cannot say. */
+#define MODEL_USER_TEST(suite, name, claim)                           \
+	static void suite##_##name(struct stand *s);                  \
+	USER_TEST_AS(suite, name, sva, USER_SVA, model, claim);       \
+	USER_TEST_AS(suite, name, mirror, USER_MIRROR, model, claim); \
+	static void suite##_##name(struct stand *s)

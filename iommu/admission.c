@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * admission.c - let in, show out
+ *
+ * What an IOMMU that does not answer has let in stays in: the page under it is
+ * about to be freed by somebody who cannot be told to keep it, so that is the
+ * end of the machine.
+ */
+#include "iommu/admission.h"
+#include "kernel/err.h"
+#include "kernel/panic.h"
+
+int admission_open(struct admission *a, ppr_fault_fn *fault, void *arg)
+{
+	int error = 0;
+
+	atomic_init(&a->denied, false);
+	if (a->ppr)
+		error = ppr_bind(a->ppr, a->devid, PPR_NO_PASID, fault, arg,
+				 &a->binding);
+	if (error)
+		return error;
+	error = domain_attach(a->domain, a->devid, a->flags);
+	if (!error)
+		return 0;
+	if (error != -ETIMEDOUT)
+		atomic_store(&a->denied, true); /* it never was in */
+	admission_close(a);
+	return error;
+}
+
+void admission_deny(struct admission *a)
+{
+	if (atomic_exchange(&a->denied, true))
+		return;
+	if (domain_detach(a->domain, a->devid))
+		panic("device %x cannot be denied", a->devid);
+}
+
+void admission_close(struct admission *a)
+{
+	admission_deny(a);
+	if (a->ppr)
+		ppr_unbind(a->ppr, a->binding);
+}
+
+/* A region that forbids and memory that is out are the same to a device: this
+ * request will not succeed.  FAILURE would end all of its requests. */
+enum ppr_status admission_answer(int error)
+{
+	return error ? PPR_INVALID : PPR_SUCCESS;
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scn_users_ppr.c - a device in an address space that asks for its pages
+ *
+ * The endpoint misses, a page request goes through log, worker and fault, and
+ * the answer lets it try again: nobody here calls the fault by hand.
+ */
+#include "arch/layout.h"
+#include "kernel/err.h"
+#include "tests/endpoint.h"
+#include "tests/gate.h"
+#include "tests/stand_mm.h"
+
+static struct endpoint e; /* of the test */
+
+/* An mm of n untouched pages, device 0 bound to it, the endpoint on device 0. */
+static struct mm *asking(struct stand *s, unsigned n)
+{
+	struct mm *mm = stand_mm(s, n);
+
+	stand_serve(s);
+	stand_bind(s, 0, mm);
+	endpoint_open(&e, s, 0, NULL);
+	return mm;
+}
+
+USER_TEST(requests, read_then_write,
+	  "a read of an untouched page brings zeroes, a write brings the page; "
+	  "the CPU finds what the device wrote (C106)")
+{
+	struct mm *mm = asking(s, 2);
+	uint64_t word = 1;
+
+	EXPECT_EQ(endpoint_read(&e, P(0), &word), 0);
+	EXPECT_EQ(word, 0);
+	EXPECT_EQ(e.stats.faults, 1);
+	EXPECT_EQ(endpoint_write(&e, P(0), 'A'), 0);
+	EXPECT_EQ(e.stats.faults, 2);
+	EXPECT_EQ(endpoint_write(&e, P(0) + 8, 'B'), 0);
+	EXPECT_EQ(e.stats.faults, 2);
+	EXPECT_EQ(e.stats.fruitless, 0);
+	EXPECT_EQ(rd(mm, P(0)), 'A');
+	EXPECT_EQ(rd(mm, P(0) + 8), 'B');
+	EXPECT_EQ(stand_word(zero_page), 0);
+}
+
+USER_TEST(requests, device_breaks_a_copy,
+	  "a device that writes after a fork asks, and gets a copy (C23, C24)")
+{
+	struct mm *mm = asking(s, 1), *child;
+	uint64_t word;
+
+	EXPECT_EQ(endpoint_write(&e, P(0), 'A'), 0);
+	child = stand_fork(mm);
+	EXPECT_EQ(endpoint_read(&e, P(0), &word), 0);
+	EXPECT_EQ(word, 'A');
+	EXPECT_EQ(endpoint_write(&e, P(0), 'B'), 0);
+
+	EXPECT_EQ(rd(mm, P(0)), 'B');
+	EXPECT_EQ(rd(child, P(0)), 'A');
+	EXPECT_EQ(e.stats.fruitless, 0);
+}
+
+USER_TEST(requests, refused_where_a_cpu_is,
+	  "a hole, a write to a read-only region and a kernel address are "
+	  "answered INVALID, and nothing is allocated (B52)")
+{
+	struct mm *mm = asking(s, 2);
+	uint64_t word;
+
+	REQUIRE(!mm_protect(mm, P(1), P(2), PROT_R));
+	EXPECT_EQ(endpoint_read(&e, P(2), &word), -EFAULT);
+	EXPECT_EQ(endpoint_write(&e, P(1), 'X'), -EFAULT);
+	EXPECT_EQ(entry_at(mm, P(1)), 0);
+	EXPECT_EQ(endpoint_read(&e, 0, &word), -EFAULT);
+	if (s->model)
+		EXPECT_EQ(endpoint_read(&e, KERNEL_BASE, &word), -EFAULT);
+	EXPECT_EQ(e.state, ENDPOINT_RUNS);
+	EXPECT_EQ(endpoint_write(&e, P(0), 'A'), 0);
+	EXPECT_EQ(rd(mm, P(0)), 'A');
+}
+
+USER_TEST(requests, group_of_pages,
+	  "sixteen pages asked for at once come with one answer; of one that "
+	  "may not be, the group is refused (B53, C107)")
+{
+	struct mm *mm = asking(s, 16);
+
+	EXPECT_EQ(endpoint_ask(&e, P(0), 16, true), 0);
+	for (unsigned i = 0; i < 16; i++) {
+		stand_write(s, 0, P(i), 'A' + i);
+		EXPECT_EQ(rd(mm, P(i)), 'A' + i);
+	}
+	EXPECT_EQ(endpoint_ask(&e, P(8), 16, true), -EFAULT);
+	EXPECT_EQ(e.stats.faults, 2);
+}
+
+/* ---- the end, with faults in work --------------------------------------- */
+
+static void unbind(void *s)
+{
+	stand_unbind(s, 0);
+}
+
+USER_TEST(requests, exit_with_a_fault_in_work,
+	  "the mm goes while a fault is in work: that one is answered, the "
+	  "device is denied, the next finds nobody (C114)")
+{
+	struct mm *mm = asking(s, 2);
+	struct endpoint_job job = { .va = P(0), .word = 'A', .write = true };
+	struct gate g;
+	uint64_t word;
+
+	gate_close(&g, "fault_fresh", mm);
+	endpoint_begin(&e, &job);
+	gate_await(&g);
+	stand_exit(mm); /* the fault is the last user now */
+	gate_open(&g);
+
+	EXPECT_EQ(endpoint_end(&e, &job), -EFAULT);
+	EXPECT_EQ(endpoint_read(&e, P(1), &word), -EFAULT);
+	EXPECT_EQ(e.state, ENDPOINT_RUNS);
+}
+
+USER_TEST(requests, unbind_waits_for_the_fault,
+	  "an unbind returns when no fault is in work, and every request has "
+	  "its answer (B54, C112)")
+{
+	struct mm *mm = asking(s, 2);
+	struct endpoint_job job = { .va = P(0), .word = 'A', .write = true };
+	struct task t;
+	struct gate g;
+
+	gate_close(&g, "fault_fresh", mm);
+	endpoint_begin(&e, &job);
+	gate_await(&g);
+	spawn(&t, unbind, s);
+	EXPECT(still_waits(&t));
+	EXPECT_EQ(stand_read(s, 0, P(0)), BLOCKED); /* denied already */
+	gate_open(&g);
+	join(&t);
+
+	EXPECT_EQ(pri_unanswered(), 0);
+	EXPECT_EQ(endpoint_end(&e, &job), -EFAULT);
+	EXPECT_EQ(rd(mm, P(0)), 0);
+}
+
+/* ---- all at once -------------------------------------------------------- */
+
+#define TURNS  300u
+#define COUNTS 300u
+#define HOT    4u /* pages; the device counts in the first word of each       */
+
+/* What a CPU does to an address space without taking what is in it. */
+static void disturb(struct mm *mm, unsigned i, uint64_t *seen)
+{
+	struct mm *child;
+	struct page *page;
+
+	switch (i % 5) {
+	case 0:
+		child = fork_of(mm);
+		for (unsigned p = 0; p < HOT; p++) {
+			uint64_t v = rd(child, P(p));
+
+			EXPECT_EQ(rd(child, P(p)), v); /* frozen */
+			EXPECT(v >= seen[p]);
+			seen[p] = v;
+		}
+		mm_put(child);
+		break;
+	case 1: /* breaks a copy, or writes in place */
+		REQUIRE(!wr(mm, P(i / 5 % HOT) + 16, i));
+		break;
+	case 2:
+		page = page_at(mm, P(i / 5 % HOT));
+		if (!page)
+			break;
+		if (!try_to_unmap(page))
+			EXPECT_EQ(rd(mm, P(0)) >= seen[0], true);
+		page_put(page);
+		break;
+	case 3:
+		REQUIRE(!mm_protect(mm, P(0), P(HOT), PROT_R));
+		REQUIRE(!mm_protect(mm, P(0), P(HOT), RW));
+		break;
+	default: /* tables come and go beside */
+		REQUIRE(!mm_map(mm, P(600), PAGE_SIZE, RW, 0, NULL, 0, NULL));
+		REQUIRE(!wr(mm, P(600), i));
+		REQUIRE(!mm_unmap(mm, P(600), P(601)));
+	}
+}
+
+struct counting {
+	_Atomic bool stop;
+	_Atomic unsigned done; /* writes                                    */
+	uint64_t count[HOT];
+	unsigned refused;
+};
+
+/* The device: count up each page's first word. */
+static void count_up(void *arg)
+{
+	struct counting *c = arg;
+
+	for (unsigned i = 0; !atomic_load(&c->stop); i++) {
+		unsigned p = i % HOT;
+		uint64_t word;
+		int error = endpoint_read(&e, P(p), &word);
+
+		if (!error) {
+			EXPECT_EQ(word, c->count[p]);
+			error = endpoint_write(&e, P(p), word + 1);
+		}
+		/* Read-only for a moment: it may not, and says so. */
+		if (error == -EFAULT)
+			c->refused++;
+		else
+			REQUIRE(!error);
+		c->count[p] += !error;
+		atomic_fetch_add(&c->done, !error);
+	}
+}
+
+USER_TEST(requests, no_write_is_lost,
+	  "a device counts in pages that are forked, copied, evicted and "
+	  "protected under it: no count is lost, none comes twice (B8, B42)")
+{
+	static struct counting c;
+	uint64_t seen[HOT] = { 0 };
+	struct mm *mm = asking(s, HOT);
+	struct task device;
+
+	c = (struct counting){ .stop = false };
+	spawn(&device, count_up, &c);
+	for (unsigned i = 0; i < TURNS || atomic_load(&c.done) < COUNTS; i++) {
+		disturb(mm, i, seen);
+		yield();
+	}
+	atomic_store(&c.stop, true);
+	join(&device);
+
+	EXPECT_EQ(e.state, ENDPOINT_RUNS);
+	for (unsigned p = 0; p < HOT; p++)
+		EXPECT_EQ(rd(mm, P(p)), c.count[p]);
+}
