@@ -76,8 +76,7 @@ static uint64_t adopt(const struct fault *f, struct page *page)
 	page_set_anon(page, f->region, f->va);
 	page_ref_to_map(page);
 	/* Dirty, whoever asked for it: its content is nowhere else. */
-	return entry_make(page, f->region->prot) | PTE_D |
-	       (f->region->prot ? fault_bits(f) : 0);
+	return entry_make(page, f->region->prot) | PTE_A | PTE_D;
 }
 
 /*
@@ -197,8 +196,6 @@ static int fault_copy(struct fault *f, struct page *old)
  */
 static bool page_make_exclusive(struct page *page)
 {
-	if (page_exclusive(page))
-		return true;
 	if (page_count(page) != PAGE_MAP)
 		return false;
 	if (page_kind(page) == PAGE_KSM)
@@ -220,7 +217,7 @@ static int fault_mapped(struct fault *f)
 	}
 	if (page == zero_page)
 		return fault_unzero(f);
-	if (page_kind(page) != PAGE_OBJECT && !page_make_exclusive(page))
+	if (!page_exclusive(page) && !page_make_exclusive(page))
 		return fault_copy(f, page);
 	if (f->want == WANT_WRITE)
 		entry_upgrade(f, ENTRY_W | fault_bits(f));
@@ -321,9 +318,22 @@ int mm_fault_unshare(struct mm *mm, va_t va)
 	return fault_in(mm, va, PROT_R, WANT_UNSHARE);
 }
 
+/* fault_copy() without a fault, of the zero page too. */
+static int own_copy(struct fault *f, struct page *old)
+{
+	struct page *page = page_alloc();
+
+	if (!page)
+		return err(ENOMEM);
+	page_copy(page, old);
+	PROBE(own_copied, f->mm, f->va);
+	return replace(f, page, old == zero_page ? NULL : old);
+}
+
 static int own_page(struct fault *f)
 {
 	struct page *page;
+	int ret = 0;
 
 	f->slot = pt_slot(&f->mm->pt, f->va, 0, false);
 	if (!f->slot)
@@ -333,13 +343,15 @@ static int own_page(struct fault *f)
 	page = entry_page(f->entry);
 	if (entry_parked(f->entry))
 		return fault_parked(f);
-	if (f->entry && page == zero_page)
-		return fault_unzero(f);
-	if (f->entry && page_kind(page) != PAGE_OBJECT &&
-	    !page_make_exclusive(page))
-		return fault_copy(f, page);
+	if (!f->entry || page_exclusive(page) || page_make_exclusive(page)) {
+		spin_unlock(&f->mm->pt_lock);
+		return 0;
+	}
+	page_get(page);
 	spin_unlock(&f->mm->pt_lock);
-	return 0;
+	ret = own_copy(f, page);
+	page_put(page); /* not before the end: B11 */
+	return ret;
 }
 
 int fault_own(struct mm *mm, struct region *region, va_t va)

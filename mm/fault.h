@@ -18,7 +18,7 @@ must_check int mm_fault_unshare(struct mm *mm, va_t va);
 
 /*
  * What region maps at va, if anything, is a private page of its own when this
- * returns 0: no fork's, not merged, not the zero page.  Rights are not asked, and
- * stay as they are.  Context: mm->lock held; may sleep.  Returns -ENOMEM.
+ * returns 0: no fork's, not merged, not the zero page.  Rights are not asked, and stay as they are.
+ * Context: mm->lock held; may sleep.  Returns -ENOMEM.
  */
 must_check int fault_own(struct mm *mm, struct region *region, va_t va);
