@@ -195,11 +195,18 @@ static enum pri_verdict send(struct endpoint *e, const struct endpoint_job *j)
 	return v;
 }
 
+/* Which device, and where: of a probe (explain.c). */
+static uint64_t at_device(const struct endpoint *e, iova_t va)
+{
+	return (uint64_t)e->devid << 48 | va;
+}
+
 /* One group, until somebody has taken all of it; then its answer. */
 static int ask(struct endpoint *e, const struct endpoint_job *j)
 {
 	enum pri_verdict v;
 
+	PROBE(device_asks, at_device(e, j->va), j->write);
 	e->tag = (e->tag + 1) % 512;
 	expect_answer(e, e->tag);
 	while ((v = send(e, j)) == PRI_LOST && !closing(e)) {
@@ -227,11 +234,15 @@ static int ask(struct endpoint *e, const struct endpoint_job *j)
 
 static bool moves(struct endpoint *e, struct endpoint_job *j)
 {
+	bool moved = endpoint_reaches(e, j->va, &j->word, j->write);
+
 	e->stats.tries++;
-	if (!endpoint_reaches(e, j->va, &j->word, j->write))
-		return false;
-	e->stats.dmas++;
-	return true;
+	e->stats.dmas += moved;
+	if (j->write)
+		PROBE(endpoint_write, at_device(e, j->va), moved ? j->word : 0);
+	else
+		PROBE(device_read, at_device(e, j->va), moved ? j->word : 0);
+	return moved;
 }
 
 static int access(struct endpoint *e, struct endpoint_job *j)
@@ -253,6 +264,7 @@ static int access(struct endpoint *e, struct endpoint_job *j)
 		e->stats.fruitless++;
 	}
 	e->state = ENDPOINT_FAILED;
+	PROBE(device_fails, at_device(e, j->va), e->limit);
 	return -EIO;
 }
 

@@ -151,6 +151,8 @@ static const struct row rows[] = {
 	{ "device_read", LANE_DEVICE, "DMA read %s%s", ADDRESS, DATA, ALWAYS },
 	{ "device_write", LANE_DEVICE, "DMA write %s = %s", ADDRESS, NUMBER,
 	  ALWAYS },
+	{ "endpoint_write", LANE_DEVICE, "DMA write %s%s", ADDRESS, DATA,
+	  ALWAYS },
 	{ "device_asks", LANE_DEVICE, "page request %s", ADDRESS, NONE,
 	  ALWAYS },
 	{ "device_fails", LANE_DEVICE, "FAILURE STATE at %s", ADDRESS, NONE,
@@ -162,7 +164,7 @@ static const struct row rows[] = {
 
 /* ---- arguments in words ------------------------------------------------- */
 
-#define WORDS 40
+#define WORDS TIMELINE_WORDS
 
 static const char *number(uint64_t value, char *buf)
 {
@@ -227,6 +229,7 @@ static const char *flush_words(uint64_t w0, uint64_t w1, char *buf)
 static const char *command(uint64_t w0, uint64_t w1, char *buf)
 {
 	char who[WORDS];
+	int n;
 
 	switch (FIELD_GET(CMD0_OP, w0)) {
 	case COMPLETION_WAIT:
@@ -235,6 +238,11 @@ static const char *command(uint64_t w0, uint64_t w1, char *buf)
 		return flush_words(w0, w1, buf);
 	case INVALIDATE_IOMMU_ALL:
 		return "INVALIDATE_IOMMU_ALL";
+	case INVALIDATE_IOTLB_PAGES:
+		n = snprintk(buf, WORDS, "INVALIDATE_IOTLB_PAGES %s ",
+			     device(FIELD_GET(CMD0_DEVID, w0), who));
+		pages(w1, buf + n, (size_t)(WORDS - n));
+		return buf;
 	case INVALIDATE_DEVTAB_ENTRY:
 		snprintk(buf, WORDS, "INVALIDATE_DEVTAB_ENTRY %s",
 			 device(FIELD_GET(CMD0_DEVID, w0), who));

@@ -163,6 +163,12 @@ static void end(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
 	client_flush(of(mn), range->start, range->end);
 }
 
+static void range(struct mmu_notifier *mn, struct mm *mm, va_t from, va_t to)
+{
+	client_flush(of(mn), from, to);
+}
+
+const struct mmu_notifier_ops only_range = { .invalidate_range = range };
 const struct mmu_notifier_ops only_start = { .invalidate_range_start = start };
 const struct mmu_notifier_ops only_end = { .invalidate_range_end = end };
 

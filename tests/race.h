@@ -37,7 +37,7 @@ struct client {
 };
 
 /* Who flushes where: what the callback names, and waits for it. */
-extern const struct mmu_notifier_ops only_start, only_end;
+extern const struct mmu_notifier_ops only_start, only_end, only_range;
 
 /* The kernel's own client, iommu/sva.c, which flushes in invalidate_range(). */
 #define SVA NULL

@@ -8,7 +8,6 @@
  */
 #include "iommu/pt_amdv1.h"
 #include "mm/entry.h"
-#include "tests/endpoint.h"
 #include "tests/explain.h"
 #include "tests/race.h"
 
@@ -127,13 +126,6 @@ static void succeed(void *unused)
 	test_fail(__FILE__, __LINE__, "the root that was freed does not come");
 }
 
-static void range(struct mmu_notifier *mn, struct mm *of, va_t start, va_t end)
-{
-	client_flush(container_of(mn, struct client, mn), start, end);
-}
-
-static const struct mmu_notifier_ops no_release = { .invalidate_range = range };
-
 /* P exits, and the next process gets its root.  What does that read at C, where P
  * had nothing, when P's device has written there? */
 static uint64_t root_reused(struct stand *s, const struct mmu_notifier_ops *ops)
@@ -174,7 +166,7 @@ IOMMU_TEST(race, root_of_the_dead_is_walked,
 	   "not denied when its process exits, a device walks the root's page "
 	   "when that is the next process's, and writes into it")
 {
-	EXPECT_EQ(root_reused(s, &no_release), 66);
+	EXPECT_EQ(root_reused(s, &only_range), 66);
 }
 
 IOMMU_TEST(race, root_of_the_dead_is_left,

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scn_race_faults.c - a device faults while something changes: experiments 3, 8
+ *
+ * The device is an endpoint: it asks for what it misses by page requests, and
+ * gives up when they bear no fruit, as the engines of 2014 did.
+ */
+#include "kernel/err.h"
+#include "tests/cast.h"
+#include "tests/endpoint.h"
+#include "tests/explain.h"
+#include "tests/race.h"
+
+#define LIMIT 4u /* fruitless faults at one address, then it has failed     */
+
+static struct client client;
+static struct endpoint e;
+static struct mm *mm;
+static struct task t0, t1;
+
+/* ---- 3: the empty table, AMD IOMMUv2 before 2014 ------------------------ */
+
+/* Between start and end the device's root is an empty page.  (domain's lock) */
+static struct {
+	struct page *empty;
+	pa_t root;
+	unsigned active;
+} workaround;
+
+static void set_root(struct client *c, pa_t root)
+{
+	uint16_t devid = c->s->devid[c->dev];
+	struct dte dte = iommu_get_dte(c->s->iommu, devid);
+
+	dte.w[0] = (dte.w[0] & ~DTE0_ROOT) | root;
+	REQUIRE(!iommu_set_dte(c->s->iommu, devid, dte, c->domain->id));
+}
+
+static int empty_start(struct mmu_notifier *mn,
+		       const struct mmu_notifier_range *range)
+{
+	struct client *c = container_of(mn, struct client, mn);
+
+	spin_lock(&c->domain->lock);
+	if (!workaround.active++) {
+		says("root := empty table");
+		set_root(c, page_pa(workaround.empty));
+	}
+	spin_unlock(&c->domain->lock);
+	return 0;
+}
+
+static void empty_end(struct mmu_notifier *mn,
+		      const struct mmu_notifier_range *range)
+{
+	struct client *c = container_of(mn, struct client, mn);
+
+	spin_lock(&c->domain->lock);
+	if (!--workaround.active) {
+		says("root := the process's");
+		set_root(c, workaround.root);
+	}
+	spin_unlock(&c->domain->lock);
+}
+
+static const struct mmu_notifier_ops empty_table = {
+	.invalidate_range_start = empty_start,
+	.invalidate_range_end = empty_end,
+};
+
+/* A page request.  With a window open the workaround does nothing, says SUCCESS,
+ * and lets the device try again. */
+static enum ppr_status serve(void *arg, va_t va, enum prot access)
+{
+	struct client *c = arg;
+
+	explain_thread("driver");
+	if (READ_ONCE(workaround.active)) {
+		says("window open: says SUCCESS");
+		return PPR_SUCCESS;
+	}
+	if (mm_fault(c->mm, va, access & PROT_W ? PROT_W : PROT_R))
+		return PPR_INVALID;
+	if (c->s->iommu->np_cache)
+		client_flush(c, va & PAGE_MASK, (va & PAGE_MASK) + PAGE_SIZE);
+	return PPR_SUCCESS;
+}
+
+static void endpoint_begins(struct stand *s, const struct mmu_notifier_ops *ops)
+{
+	static const struct endpoint_config config = { .limit = LIMIT };
+	uint64_t word;
+
+	mm = process(4, "P");
+	workaround.empty = stand_page(s, 1);
+	memset(page_va(workaround.empty), 0, PAGE_SIZE);
+	workaround.root = pt_root_pa(&mm->pt);
+	workaround.active = 0;
+	client_serve(&client, s, 0, mm, ops, serve);
+	endpoint_open(&e, s, 0, &config);
+	for (unsigned i = 0; i < 4; i++) {
+		EXPECT_EQ(endpoint_read(&e, P(i), &word), 0);
+		EXPECT_EQ(word, 10);
+	}
+	EXPECT_EQ(e.stats.faults, 0); /* the CPU had touched them */
+	explain_begin();
+}
+
+static void endpoint_ends(void)
+{
+	explain_end();
+	endpoint_close(&e);
+	client_leave(&client);
+	mm_put(mm);
+}
+
+static void discard_b(void *unused)
+{
+	mm_bind(mm);
+	change(mm, 1, 2);
+}
+
+/* B is discarded; with start behind it the device reads A, which has nothing to
+ * do with that.  0, or how the device ended. */
+static int reads_a_meanwhile(void)
+{
+	struct gate g;
+	uint64_t word;
+	int error;
+
+	gate_close(&g, "range_started", mm);
+	go(&t0, 0, "T0", discard_b, NULL);
+	gate_await(&g);
+	error = endpoint_read(&e, A, &word);
+	EXPECT(error || word == 10);
+	gate_open(&g);
+	join(&t0);
+	return error;
+}
+
+IOMMU_TEST(race, empty_table_ends_in_failure,
+	   "behind an empty table a device faults at a page that nobody "
+	   "changes, in vain, until it fails for good")
+{
+	uint64_t word;
+
+	endpoint_begins(s, &empty_table);
+	EXPECT_EQ(reads_a_meanwhile(), -EIO);
+	EXPECT_EQ(e.state, ENDPOINT_FAILED);
+	EXPECT_EQ(e.stats.faults, LIMIT);
+	EXPECT_EQ(e.stats.fruitless, LIMIT);
+	/* The window is closed, A is mapped: too late. */
+	EXPECT_EQ(endpoint_read(&e, A, &word), -EIO);
+	endpoint_ends();
+}
+
+IOMMU_TEST(race, no_fault_outside_the_range,
+	   "with invalidate_range a device that reads beside a change does not "
+	   "fault, and what was changed it faults in once")
+{
+	uint64_t word;
+
+	endpoint_begins(s, &only_range);
+	EXPECT_EQ(reads_a_meanwhile(), 0);
+	EXPECT_EQ(e.stats.faults, 0);
+	EXPECT_EQ(endpoint_write(&e, B, 11), 0);
+	EXPECT_EQ(endpoint_read(&e, B, &word), 0);
+	EXPECT_EQ(word, 11);
+	EXPECT_EQ(e.stats.faults, 1);
+	EXPECT_EQ(e.stats.fruitless, 0);
+	EXPECT_EQ(e.state, ENDPOINT_RUNS);
+	endpoint_ends();
+}
+
+/* ---- 3: how many ------------------------------------------------------- */
+
+#define OPERATIONS 16u
+
+/* In the middle of each operation the device looks at all four pages, and asks
+ * for what it misses, once. */
+static void look_at_all(uint64_t of, uint64_t va, void *unused)
+{
+	uint64_t word;
+
+	if (of != (uint64_t)mm)
+		return;
+	for (unsigned i = 0; i < 4; i++)
+		if (!endpoint_reaches(&e, P(i), &word, false))
+			EXPECT_EQ(endpoint_ask(&e, P(i), 1, false), 0);
+}
+
+static void protect_b(void *unused)
+{
+	mm_bind(mm);
+	for (unsigned i = 0; i < OPERATIONS; i++)
+		EXPECT_EQ(mm_protect(mm, B, C, i % 2 ? RW : PROT_R), 0);
+}
+
+static unsigned faults_of_operations(struct stand *s,
+				     const struct mmu_notifier_ops *ops)
+{
+	unsigned n;
+
+	endpoint_begins(s, ops);
+	hook("range_started", look_at_all, NULL);
+	go(&t0, 0, "T0", protect_b, NULL);
+	join(&t0);
+	unhook("range_started");
+	n = (unsigned)e.stats.faults;
+	endpoint_ends();
+	return n;
+}
+
+IOMMU_TEST(
+	race, empty_table_faults_everywhere,
+	"behind an empty table a device faults at every page it touches "
+	"while one of them is changed: 4 an operation; with invalidate_range "
+	"at none")
+{
+	unsigned empty = faults_of_operations(s, &empty_table);
+	unsigned range = faults_of_operations(s, &only_range);
+
+	EXPECT_EQ(empty, 4 * OPERATIONS);
+	EXPECT_EQ(range, 0);
+	test_note("faults of %u operations: empty table %u, invalidate_range "
+		  "%u",
+		  OPERATIONS, empty, range);
+}
+
+/* ---- 8: exit with faults in flight -------------------------------------- */
+
+/* A table of the device's own, filled by its faults. */
+static struct {
+	struct mmu_notifier mn;
+	struct domain *domain;
+	struct ppr_binding *binding;
+	struct spinlock lock; /* RANK_PT, not with it                      */
+	bool dead;            /* released                                  */
+	bool looks;           /* whether somebody asks that                */
+} mirror;
+static struct gate looked, t1_turn;
+static struct victim victim;
+static struct page *page;
+
+static void mirror_release(struct mmu_notifier *mn, struct mm *of)
+{
+	spin_lock(&mirror.lock);
+	mirror.dead = true;
+	REQUIRE(!domain_unmap(mirror.domain, A, B));
+	spin_unlock(&mirror.lock);
+}
+
+static const struct mmu_notifier_ops mirror_ops = { .release = mirror_release };
+
+static enum ppr_status fill(void *arg, va_t va, enum prot access)
+{
+	bool install;
+	uint64_t pa;
+
+	explain_thread("driver");
+	REQUIRE(!mm_fault(mm, va, PROT_W));
+	pa = entry_at(mm, va) & PTE_ADDR;
+	says("looks: page of A");
+	gate_enter(&looked);
+	spin_lock(&mirror.lock);
+	install = !(mirror.looks && mirror.dead);
+	says(install ? "installs it" : "the process is gone: INVALID");
+	if (install)
+		REQUIRE(!domain_map(mirror.domain, va & PAGE_MASK, pa,
+				    PAGE_SIZE, IO_RW));
+	spin_unlock(&mirror.lock);
+	return install ? PPR_SUCCESS : PPR_INVALID;
+}
+
+static void exit_p(void *unused)
+{
+	says("exit");
+	mm_put(mm);
+}
+
+static void take_page(void *unused)
+{
+	gate_enter(&t1_turn);
+	take(&victim, page);
+}
+
+static void mirror_begins(struct stand *s, bool looks)
+{
+	victim_begin(&victim);
+	mm = process(1, "P");
+	page = name_page(mm, A, "page 1");
+	pri_open(s);
+	mirror.domain = stand_domain(s);
+	mirror.mn = (struct mmu_notifier){ .ops = &mirror_ops };
+	mirror.dead = false;
+	mirror.looks = looks;
+	spin_init(&mirror.lock, RANK_PT, "mirror");
+	REQUIRE(!mmu_notifier_register(&mirror.mn, mm));
+	REQUIRE(!ppr_bind(stand_ppr(s), s->devid[0], PPR_NO_PASID, fill, NULL,
+			  &mirror.binding));
+	stand_attach_as(s, 0, mirror.domain, ATTACH_PPR);
+	explain_name(EXPLAIN_DOMAIN, mirror.domain->id, "d0");
+	endpoint_open(&e, s, 0, &(struct endpoint_config){ .plain = true });
+}
+
+/* P exits between the look of a fault and its install.  What does the one who
+ * gets A's page read, when the device has gone on? */
+static uint64_t exit_in_flight(struct stand *s, bool looks, int error)
+{
+	struct endpoint_job job = { .va = A, .word = 66, .write = true };
+	uint64_t v;
+
+	mirror_begins(s, looks);
+	gate_close(&looked, NULL, NULL);
+	gate_close(&t1_turn, NULL, NULL);
+	go(&t1, 0, "T1", take_page, NULL);
+	explain_begin();
+	endpoint_begin(&e, &job);
+	gate_await(&looked);
+	go(&t0, 0, "T0", exit_p, NULL);
+	join(&t0);
+	gate_open(&t1_turn);
+	join(&t1);
+	gate_open(&looked);
+	EXPECT_EQ(endpoint_end(&e, &job), error);
+	v = victim_reads(&victim);
+	explain_end();
+	endpoint_close(&e);
+	ppr_unbind(stand_ppr(s), mirror.binding);
+	mmu_notifier_unregister(&mirror.mn);
+	stand_detach(s, 0);
+	victim_end(&victim);
+	return v;
+}
+
+IOMMU_TEST(race, exit_overtaken_by_a_fault,
+	   "a fault that does not ask whether the process is still there gives "
+	   "the device a page that is another's")
+{
+	EXPECT_EQ(exit_in_flight(s, false, 0), 66);
+}
+
+IOMMU_TEST(race, exit_refuses_faults_in_flight,
+	   "a fault that was in flight when its process exited is answered "
+	   "INVALID, and the device has nothing")
+{
+	EXPECT_EQ(exit_in_flight(s, true, -EFAULT), 77);
+}
