@@ -120,6 +120,30 @@ TEST(cast, rights_go_and_come,
 	}
 }
 
+TEST(cast, rights_are_those_of_the_entry,
+     "what is shared, zero or read-only is given to nobody to write, though "
+     "the region may be written; a write copies, or is denied (C37, B32)")
+{
+	for_each_agent (k) {
+		struct mm *mm = written(3), *child = fork_of(mm);
+
+		change(mm, 1, 2);
+		EXPECT_EQ(mm_protect(mm, P(2), P(3), PROT_R), 0);
+		agent_attach(&a, *k, mm);
+		for (unsigned i = 0; i < 3; i++) {
+			EXPECT_EQ(agent_read(&a, P(i)), i == 1 ? 0 : 100 + i);
+			EXPECT(agent_has(&a, P(i), false));
+			EXPECT(!agent_has(&a, P(i), true));
+			EXPECT_EQ(agent_write(&a, P(i), 7) == 0, i < 2);
+			EXPECT_EQ(agent_has(&a, P(i), true), i < 2);
+			EXPECT_EQ(rd(child, P(i)), 100 + i);
+		}
+		agent_detach(&a);
+		mm_put(child);
+		mm_put(mm);
+	}
+}
+
 TEST(cast, unmapped_is_out_of_reach,
      "what is unmapped nobody reads or writes, what is next to it everybody")
 {

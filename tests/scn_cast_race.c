@@ -313,3 +313,46 @@ TEST(cast, remote_refuses_who_cannot_wait,
 	agent_detach(&a);
 	mm_put(mm);
 }
+
+/* ---- before the page goes ----------------------------------------------- */
+
+static struct {
+	struct page *page;
+	unsigned calls, bad;
+} told;
+
+static void is_empty_and_mapped(uint64_t mm, uint64_t va, void *arg)
+{
+	if (mm != (uint64_t)a.mm)
+		return;
+	told.calls++;
+	told.bad += agent_has(&a, P(0), false) || !page_maps(told.page) ||
+		    *(uint64_t *)page_va(told.page) != 100;
+}
+
+TEST(cast, tables_are_empty_before_the_page_goes,
+     "who has a table of his own has nothing in it when start is over, and "
+     "the page is whole then and later, until it is flushed (H6, B20)")
+{
+	/* All but the walker, who fills his cache until the flush. */
+	for (const struct agent_kind *const *k = &agents[1]; *k; k++) {
+		struct mm *mm = written(1);
+
+		agent_attach(&a, *k, mm);
+		EXPECT_EQ(agent_read(&a, P(0)), 100);
+		told.page = page_at(mm, P(0));
+		page_put(told.page);
+		told.calls = told.bad = 0;
+		hook("range_started", is_empty_and_mapped, NULL);
+		hook("pte_clear", is_empty_and_mapped, NULL);
+		hook("range", is_empty_and_mapped, NULL);
+		change(mm, 0, 1);
+		unhook("range_started");
+		unhook("pte_clear");
+		unhook("range");
+		EXPECT_EQ(told.calls, 3);
+		EXPECT_EQ(told.bad, 0);
+		agent_detach(&a);
+		mm_put(mm);
+	}
+}
