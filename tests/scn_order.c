@@ -10,7 +10,7 @@
 #include "kernel/probe.h"
 #include "mm/entry.h"
 #include "mm/pmm.h"
-#include "tests/world.h"
+#include "tests/gate.h"
 
 static struct {
 	struct mm *mm;
@@ -150,4 +150,93 @@ TEST(order, refusal_changes_nothing,
 	EXPECT_EQ(pmm_free_pages(), free);
 	EXPECT_EQ(mm->mapped, 0);
 	mm_put(mm);
+}
+
+/* ---- between clear and flush -------------------------------------------- */
+
+#define PATIENCE 20000u /* turns; another CPU needs a few hundred            */
+
+static struct {
+	struct mm *mm;
+	int (*op)(struct mm *mm);
+	_Atomic bool begun, done;
+	_Atomic unsigned looks;
+	unsigned early;
+} second;
+
+/* None of these needs the family's lock, which the eviction holds too. */
+static int op_protect(struct mm *mm)
+{
+	return mm_protect(mm, VA, P(2), PROT_R);
+}
+
+static int op_discard(struct mm *mm)
+{
+	return mm_discard(mm, VA, P(1));
+}
+
+static int op_fault(struct mm *mm)
+{
+	return mm_fault(mm, VA, PROT_W);
+}
+
+static void second_comes(void *unused)
+{
+	atomic_store(&second.begun, true);
+	EXPECT_EQ(second.op(second.mm), 0);
+	atomic_store(&second.done, true);
+}
+
+/* The entry is empty, pt_lock held; the flush is the next line.  Whoever comes
+ * now must not be through before it. */
+static void let_second_try(uint64_t mm, uint64_t va, void *unused)
+{
+	if (mm != (uint64_t)second.mm || atomic_fetch_add(&second.looks, 1))
+		return;
+	while (!atomic_load(&second.begun))
+		cpu_pause();
+	for (unsigned i = 0; i < PATIENCE; i++) {
+		cpu_pause();
+		if (atomic_load(&second.done))
+			break;
+	}
+	second.early += atomic_load(&second.done);
+}
+
+static void evict_it(void *page)
+{
+	EXPECT_EQ(try_to_unmap(page), 0);
+}
+
+TEST_SMP(order, gone_means_flushed,
+	 "while a page is being evicted, between clear and flush, no other "
+	 "operation finds its entry gone and returns (B17, C31, H39, H40)",
+	 2)
+{
+	static int (*const ops[])(struct mm *) = { op_protect, op_discard,
+						   op_fault };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
+		struct mm *mm = written();
+		struct page *page = page_at(mm, VA);
+		struct task first, other;
+
+		second.mm = mm;
+		second.op = ops[i];
+		second.early = 0;
+		atomic_store(&second.looks, 0);
+		atomic_store(&second.begun, false);
+		atomic_store(&second.done, false);
+		hook("pte_clear", let_second_try, NULL);
+		spawn_on(&first, BIT(0), evict_it, page);
+		while (!atomic_load(&second.looks))
+			yield();
+		spawn_on(&other, BIT(1), second_comes, NULL);
+		join(&first);
+		join(&other);
+		unhook("pte_clear");
+		EXPECT_EQ(second.early, 0);
+		page_put(page);
+		mm_put(mm);
+	}
 }

@@ -312,6 +312,58 @@ IOMMU_TEST(window, flush_comes_without_a_window_too,
 	tables_go(s, false);
 }
 
+/* ---- two who fault ------------------------------------------------------ */
+
+static void cpu_writes_first(void *mm)
+{
+	EXPECT_EQ(wr(mm, P(1), 'C'), 0);
+}
+
+/* The CPU's store to page 1 is stopped at the step, with a page of its own; the
+ * device's comes, faults and lands; then the CPU's goes on. */
+static void both_store(struct stand *s, struct mm *mm, const char *step)
+{
+	struct page *page;
+	struct task cpu;
+	struct gate g;
+
+	gate_close(&g, step, mm);
+	spawn(&cpu, cpu_writes_first, mm);
+	gate_await(&g);
+	EXPECT_EQ(stand_store(s, 0, P(1) + 8, 'D'), 0);
+	page = page_at(mm, P(1));
+	gate_open(&g);
+	join(&cpu);
+
+	EXPECT_EQ(rd(mm, P(1)), 'C');
+	EXPECT_EQ(rd(mm, P(1) + 8), 'D');
+	EXPECT_EQ(stand_word(page), 'C'); /* no other has come since */
+	page_put(page);
+}
+
+IOMMU_TEST(window, cpu_and_device_fault_one_page,
+	   "a CPU and a device that fault one page together get one page, and "
+	   "both stores are in it, whether it was absent, zero or parked (B44, "
+	   "C73, H47)")
+{
+	struct mm *mm = begin(s, 2);
+	struct page *page;
+
+	both_store(s, mm, "fault_fresh");
+	change(mm, 1, 2);
+	EXPECT_EQ(rd(mm, P(1)), 0);
+	both_store(s, mm, "range_started");
+	page = page_at(mm, P(1));
+	for (unsigned i = 1; i < 4; i++) { /* under pt_lock: no step */
+		EXPECT_EQ(try_to_unmap(page), 0);
+		EXPECT_EQ(stand_store(s, 0, P(1) + 8 * (i & 1), i), 0);
+		EXPECT_EQ(wr(mm, P(1) + 8 * !(i & 1), i), 0);
+		EXPECT_EQ(rd(mm, P(1)), i);
+		EXPECT_EQ(rd(mm, P(1) + 8), i);
+	}
+	page_put(page);
+}
+
 /* ---- where and whose ---------------------------------------------------- */
 
 IOMMU_TEST(window, edges_of_an_address_space,
