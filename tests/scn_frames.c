@@ -112,7 +112,7 @@ IOMMU_TEST(frames, drivers_memory_is_out_of_reach_when_it_is_not_found,
 
 	REQUIRE(o);
 	REQUIRE(!mm_map(mm, P(1), PAGE_SIZE, RW, 0, o, 0, NULL));
-	stand_share(s, 0, mm);
+	stand_bind_sva(s, 0, mm);
 	EXPECT_EQ(stand_store(s, 0, P(1), 'A'), 0);
 	page = page_at(mm, P(1));
 	page_put(page);
