@@ -31,7 +31,7 @@ static struct mm *begin(struct stand *s, unsigned n)
 	struct mm *mm = stand_mm(s, n);
 
 	STAND_NEEDS(s, caches);
-	stand_share(s, 0, mm);
+	stand_bind_sva(s, 0, mm);
 	REQUIRE(!stand_store(s, 0, P(0), 'A'));
 	w.s = s;
 	w.mm = mm;
@@ -409,14 +409,14 @@ IOMMU_TEST(window, every_device_of_a_process_forgets,
 	struct mm *mm = begin(s, 2), *other = stand_mm(s, 1);
 	struct page *page;
 
-	stand_share(s, 1, mm);
+	stand_bind_sva(s, 1, mm);
 	EXPECT_EQ(stand_load(s, 1, P(0)), 'A');
 	EXPECT_EQ(mm_unmap(mm, P(0), P(1)), 0);
 	for (unsigned i = 0; i < 2; i++)
 		EXPECT_EQ(stand_read(s, i, P(0)), BLOCKED);
 
-	stand_unshare(s, 1);
-	stand_share(s, 1, other);
+	stand_unbind(s, 1);
+	stand_bind_sva(s, 1, other);
 	REQUIRE(!stand_store(s, 1, P(0), 'O'));
 	page = page_at(other, P(0));
 	REQUIRE(!stand_store(s, 0, P(1), 'B'));
