@@ -80,6 +80,27 @@ USER_TEST(requests, refused_where_a_cpu_is,
 	EXPECT_EQ(rd(mm, P(0)), 'A');
 }
 
+USER_TEST(requests, execution_is_refused,
+	  "a request to execute is answered INVALID, also where a CPU may: no "
+	  "table of a device says who may execute (C106)")
+{
+	struct mm *mm = asking(s, 1);
+	struct model_ppr ask = { .devid = s->devid[0],
+				 .tag = 77,
+				 .last = true,
+				 .read = true,
+				 .exec = true,
+				 .user = true,
+				 .iova = P(0) };
+
+	REQUIRE(!mm_protect(mm, P(0), P(1), PROT_R | PROT_X));
+	REQUIRE(pri_send(&ask) == PRI_LOGGED);
+	while (pri_unanswered())
+		yield();
+	EXPECT_EQ(pri_tally(ask.devid, ask.tag).answered[PPR_INVALID], 1);
+	EXPECT_EQ(entry_at(mm, P(0)), 0);
+}
+
 USER_TEST(requests, group_of_pages,
 	  "sixteen pages asked for at once come with one answer; of one that "
 	  "may not be, the group is refused (B53, C107)")
@@ -131,12 +152,13 @@ USER_TEST(requests, unbind_waits_for_the_fault,
 	struct task t;
 	struct gate g;
 
+	EXPECT_EQ(endpoint_write(&e, P(1), 'B'), 0);
 	gate_close(&g, "fault_fresh", mm);
 	endpoint_begin(&e, &job);
 	gate_await(&g);
 	spawn(&t, unbind, s);
 	EXPECT(still_waits(&t));
-	EXPECT_EQ(stand_read(s, 0, P(0)), BLOCKED); /* denied already */
+	EXPECT_EQ(stand_read(s, 0, P(1)), BLOCKED); /* denied already */
 	gate_open(&g);
 	join(&t);
 
