@@ -225,10 +225,10 @@ int link_add(struct page *page, struct region *region, va_t va)
 	link->anon_vma = av;
 	link->index = index;
 	if (!at)
-		at = node->links; /* the first stays what it was */
+		at = node->links;
 	rw_write_lock(&ksm.links_lock);
-	link->next = at->next;
-	at->next = link;
+	link->next = at ? at->next : NULL; /* the first stays the first */
+	*(at ? &at->next : &node->links) = link;
 	node->n_links++;
 	spin_lock(&ksm.stable_lock);
 	ksm.links++;
@@ -317,14 +317,14 @@ static bool named_visit(struct page *page, struct region *region, va_t va,
 }
 
 /*
- * Drop links that lead to no entry; the first stays, there is always one.  No
- * entry comes up behind the check: one is made by the scanner, which is us, or
- * copied from another of the same family, in the order of the walk.
+ * Drop links that lead to no entry.  No entry comes up behind the check: one is
+ * made by the scanner, which is us, or copied from another of the same family,
+ * in the order of the walk.
  */
 static void links_prune(struct page *page)
 {
 	struct ksm_node *node = page_node(page);
-	struct ksm_link **at = &node->links->next, *link, *gone = NULL;
+	struct ksm_link **at = &node->links, *link, *gone = NULL;
 	unsigned n = 0;
 
 	rw_write_lock(&ksm.links_lock);
@@ -386,6 +386,7 @@ struct page *stable_find(uint32_t sum, const struct page *page)
 	struct ktree_place place;
 	struct ktree_node *found;
 	struct page *kpage = NULL;
+	unsigned bound = ksm_knobs.max_page_sharing;
 
 	spin_lock(&ksm.stable_lock);
 	found = ktree_find(&ksm.stable, sum, content_compare, (void *)page,
@@ -393,12 +394,12 @@ struct page *stable_find(uint32_t sum, const struct page *page)
 	if (found)
 		kpage = content_room(content_of(found));
 	spin_unlock(&ksm.stable_lock);
-	if (!kpage || page_node(kpage)->n_links < ksm_knobs.max_page_sharing)
+	if (!kpage || page_node(kpage)->n_links < bound)
 		return kpage;
-	/* Links in vain: worth the walk if it frees half of them. */
-	if (page_maps(kpage) <= ksm_knobs.max_page_sharing / 2)
+	/* Links in vain: worth the walk if it frees an eighth of them. */
+	if (page_maps(kpage) < bound - bound / 8)
 		links_prune(kpage);
-	if (page_node(kpage)->n_links < ksm_knobs.max_page_sharing)
+	if (page_node(kpage)->n_links < bound)
 		return kpage;
 	page_put(kpage);
 	return NULL;

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scn_ksm_zero.c - pages of zeroes and the zero page: C98, H27
+ */
+#include "kernel/err.h"
+#include "kernel/inject.h"
+#include "mm/entry.h"
+#include "tests/ksm_world.h"
+
+/* A page that was written and is all zero again. */
+static void zeroes(struct mm *mm, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		wr(mm, P(i), 1);
+		wr(mm, P(i), 0);
+	}
+}
+
+static uint64_t zero_pages(void)
+{
+	struct ksm_stat stat;
+
+	ksm_stat(&stat);
+	return stat.ksm_zero_pages_sharing;
+}
+
+static struct mm *zero_world(unsigned n)
+{
+	struct mm *mm = ksm_world(n);
+
+	ksm_knobs.use_zero_pages = true;
+	zeroes(mm, n);
+	ksm_scans(1);
+	EXPECT_EQ(zero_pages(), n);
+	return mm;
+}
+
+static void done(struct mm *mm)
+{
+	mm_put(mm);
+	EXPECT_EQ(zero_pages(), 0);
+	ksm_knobs_reset();
+}
+
+TEST(ksm_zero, zeroes_go_to_the_zero_page,
+     "pages of zeroes are led to the zero page, and a write gets a page again "
+     "(C98)")
+{
+	struct mm *mm = zero_world(4);
+
+	EXPECT_KSM(0, 0, 0, 0);
+	EXPECT(same_frame(mm, P(0), mm, P(3)));
+	EXPECT(entry_page(entry_at(mm, P(0))) == zero_page);
+	EXPECT(!(entry_at(mm, P(0)) & PTE_W));
+	EXPECT_EQ(rd(mm, P(2)), 0);
+	EXPECT_EQ(wr(mm, P(1), 5), 0);
+	EXPECT_EQ(zero_pages(), 3);
+	EXPECT_EQ(rd(mm, P(1)), 5);
+	EXPECT_EQ(rd(mm, P(0)), 0);
+	EXPECT_KSM_SOUND();
+	done(mm);
+}
+
+TEST(ksm_zero, only_when_asked,
+     "without use_zero_pages zeroes are merged as any other content")
+{
+	struct mm *mm = ksm_world(4);
+
+	zeroes(mm, 4);
+	ksm_scans(2);
+	EXPECT_EQ(zero_pages(), 0);
+	EXPECT_KSM(1, 3, 0, 0);
+	EXPECT(entry_page(entry_at(mm, P(0))) != zero_page);
+	mm_put(mm);
+}
+
+TEST(ksm_zero, untouched_pages_are_not_counted,
+     "the zero pages of read faults are nobody's saving")
+{
+	struct mm *mm = ksm_world(4);
+
+	ksm_knobs.use_zero_pages = true;
+	for (unsigned i = 0; i < 4; i++)
+		EXPECT_EQ(rd(mm, P(i)), 0);
+	ksm_scans(2);
+	EXPECT_EQ(zero_pages(), 0);
+	EXPECT_EQ(ksm_unmergeable(mm, VA, P(4)), 0);
+	EXPECT(entry_page(entry_at(mm, P(0))) == zero_page);
+	done(mm);
+}
+
+TEST(ksm_zero, all_ways_out_are_counted,
+     "discard, unmap, fork, its exit and an opt-out keep the counter exact "
+     "(C98)")
+{
+	struct mm *mm = zero_world(8), *child;
+
+	EXPECT_EQ(mm_discard(mm, P(0), P(1)), 0);
+	EXPECT_EQ(zero_pages(), 7);
+	EXPECT_EQ(mm_unmap(mm, P(1), P(2)), 0);
+	EXPECT_EQ(zero_pages(), 6);
+	child = fork_of(mm);
+	EXPECT_EQ(zero_pages(), 12);
+	EXPECT_EQ(wr(child, P(3), 1), 0);
+	EXPECT_EQ(zero_pages(), 11);
+	EXPECT_EQ(ksm_unmergeable(mm, P(4), P(6)), 0);
+	EXPECT_EQ(zero_pages(), 9);
+	for (unsigned i = 4; i < 6; i++) {
+		EXPECT(entry_page(entry_at(mm, P(i))) != zero_page);
+		EXPECT_EQ(rd(mm, P(i)), 0);
+	}
+	EXPECT_KSM_SOUND();
+	mm_put(child);
+	EXPECT_EQ(zero_pages(), 4);
+	EXPECT_EQ(ksm_unmerge_all(), 0);
+	EXPECT_EQ(zero_pages(), 0);
+	done(mm);
+}
+
+TEST(ksm_zero, moved_and_protected,
+     "a move and a change of rights keep what the scanner led to the zero page "
+     "counted")
+{
+	struct mm *mm = zero_world(2);
+
+	EXPECT_EQ(mm_protect(mm, VA, P(2), PROT_NONE), 0);
+	EXPECT_EQ(mm_protect(mm, VA, P(2), RW), 0);
+	EXPECT_EQ(mm_remap(mm, VA, 2 * PAGE_SIZE, P(50), 2 * PAGE_SIZE, NULL),
+		  0);
+	EXPECT_KSM_SOUND();
+	EXPECT_EQ(zero_pages(), 2);
+	EXPECT_EQ(rd(mm, P(50)), 0);
+	EXPECT_EQ(wr(mm, P(51), 1), 0);
+	EXPECT_EQ(zero_pages(), 1);
+	done(mm);
+}
+
+TEST(ksm_zero, pin_gets_a_page,
+     "a pin of a page that was led to the zero page gets one of its own")
+{
+	struct mm *mm = zero_world(1);
+	struct page *page;
+
+	EXPECT_EQ(pin_pages(mm, VA, 1, 0, &page), 0);
+	EXPECT(page != zero_page);
+	EXPECT_EQ(zero_pages(), 0);
+	*(uint64_t *)page_va(page) = 3;
+	EXPECT_EQ(rd(mm, VA), 3);
+	unpin_pages(&page, 1);
+	done(mm);
+}
+
+TEST(ksm_zero, opt_out_without_memory,
+     "an opt-out that finds no memory leaves zeroes and the counter as they "
+     "are")
+{
+	struct mm *mm = zero_world(3);
+
+	inject_arm(2);
+	EXPECT_EQ(ksm_unmergeable(mm, VA, P(3)), -ENOMEM);
+	EXPECT(inject_disarm());
+	EXPECT_EQ(zero_pages(), 2);
+	for (unsigned i = 0; i < 3; i++)
+		EXPECT_EQ(rd(mm, P(i)), 0);
+	EXPECT_KSM_SOUND();
+	done(mm);
+}
+
+static void scan_pass(void *arg)
+{
+	(void)arg;
+	EXPECT_EQ(ksm_full_scan(), 0);
+}
+
+static void unmap_one(void *arg)
+{
+	EXPECT_EQ(mm_unmap(arg, VA, P(1)), 0);
+}
+
+TEST(ksm_zero, unmap_races_with_the_zero_page,
+     "a page that is unmapped while its zeroes are looked at leaves no count "
+     "behind (H27)")
+{
+	struct mm *mm = ksm_world(1);
+	struct task scan, unmap;
+	struct gate g;
+
+	ksm_knobs.use_zero_pages = true;
+	zeroes(mm, 1);
+	gate_close(&g, "ksm_summed", mm);
+	spawn(&scan, scan_pass, NULL);
+	gate_await(&g);
+	spawn(&unmap, unmap_one, mm);
+	EXPECT(still_waits(&unmap));
+	gate_open(&g);
+	join(&scan);
+	join(&unmap);
+	EXPECT_EQ(zero_pages(), 0);
+	done(mm);
+}
