@@ -55,9 +55,10 @@ static void take_table(void *unused)
 static uint64_t table_reused(struct stand *s,
 			     const struct mmu_notifier_ops *ops)
 {
-	struct page *secret = stand_page(s, 10);
+	struct page *secret;
 
 	STAND_NEEDS(s, caches_tables);
+	secret = stand_page(s, 10);
 	victim_begin(&victim);
 	mm = process(2, "P");
 	freed = page_of_va(pt_slot(&mm->pt, A, 0, false));

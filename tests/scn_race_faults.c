@@ -91,6 +91,7 @@ static void endpoint_begins(struct stand *s, const struct mmu_notifier_ops *ops)
 	static const struct endpoint_config config = { .limit = LIMIT };
 	uint64_t word;
 
+	pri_open(s); /* or it ends here */
 	mm = process(4, "P");
 	workaround.empty = stand_page(s, 1);
 	memset(page_va(workaround.empty), 0, PAGE_SIZE);
@@ -286,10 +287,10 @@ static void take_page(void *unused)
 
 static void mirror_begins(struct stand *s, bool looks)
 {
+	pri_open(s); /* or it ends here */
 	victim_begin(&victim);
 	mm = process(1, "P");
 	page = name_page(mm, A, "page 1");
-	pri_open(s);
 	mirror.domain = stand_domain(s);
 	mirror.mn = (struct mmu_notifier){ .ops = &mirror_ops };
 	mirror.dead = false;
