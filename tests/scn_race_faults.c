@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * scn_race_faults.c - a device faults while something changes: experiments 3, 8
+ * scn_race_faults.c - a device faults while something changes: experiment 3
  *
  * The device is an endpoint: it asks for what it misses by page requests, and
  * gives up when they bear no fruit, as the engines of 2014 did.
@@ -16,7 +16,7 @@
 static struct client client;
 static struct endpoint e;
 static struct mm *mm;
-static struct task t0, t1;
+static struct task t0;
 
 /* ---- 3: the empty table, AMD IOMMUv2 before 2014 ------------------------ */
 
@@ -161,7 +161,7 @@ IOMMU_TEST(race, no_fault_outside_the_range,
 {
 	uint64_t word;
 
-	endpoint_begins(s, &only_range);
+	endpoint_begins(s, SVA);
 	EXPECT_EQ(reads_a_meanwhile(), 0);
 	EXPECT_EQ(e.stats.faults, 0);
 	EXPECT_EQ(endpoint_write(&e, B, 11), 0);
@@ -219,131 +219,11 @@ IOMMU_TEST(
 	"at none")
 {
 	unsigned empty = faults_of_operations(s, &empty_table);
-	unsigned range = faults_of_operations(s, &only_range);
+	unsigned range = faults_of_operations(s, SVA);
 
 	EXPECT_EQ(empty, 4 * OPERATIONS);
 	EXPECT_EQ(range, 0);
 	test_note("faults of %u operations: empty table %u, invalidate_range "
 		  "%u",
 		  OPERATIONS, empty, range);
-}
-
-/* ---- 8: exit with faults in flight -------------------------------------- */
-
-/* A table of the device's own, filled by its faults. */
-static struct {
-	struct mmu_notifier mn;
-	struct domain *domain;
-	struct ppr_binding *binding;
-	struct spinlock lock; /* RANK_PT, not with it                      */
-	bool dead;            /* released                                  */
-	bool looks;           /* whether somebody asks that                */
-} mirror;
-static struct gate looked, t1_turn;
-static struct victim victim;
-static struct page *page;
-
-static void mirror_release(struct mmu_notifier *mn, struct mm *of)
-{
-	spin_lock(&mirror.lock);
-	mirror.dead = true;
-	REQUIRE(!domain_unmap(mirror.domain, A, B));
-	spin_unlock(&mirror.lock);
-}
-
-static const struct mmu_notifier_ops mirror_ops = { .release = mirror_release };
-
-static enum ppr_status fill(void *arg, va_t va, enum prot access)
-{
-	bool install;
-	uint64_t pa;
-
-	explain_thread("driver");
-	REQUIRE(!mm_fault(mm, va, PROT_W));
-	pa = entry_at(mm, va) & PTE_ADDR;
-	says("looks: page of A");
-	gate_enter(&looked);
-	spin_lock(&mirror.lock);
-	install = !(mirror.looks && mirror.dead);
-	says(install ? "installs it" : "the process is gone: INVALID");
-	if (install)
-		REQUIRE(!domain_map(mirror.domain, va & PAGE_MASK, pa,
-				    PAGE_SIZE, IO_RW));
-	spin_unlock(&mirror.lock);
-	return install ? PPR_SUCCESS : PPR_INVALID;
-}
-
-static void exit_p(void *unused)
-{
-	says("exit");
-	mm_put(mm);
-}
-
-static void take_page(void *unused)
-{
-	gate_enter(&t1_turn);
-	take(&victim, page);
-}
-
-static void mirror_begins(struct stand *s, bool looks)
-{
-	pri_open(s); /* or it ends here */
-	victim_begin(&victim);
-	mm = process(1, "P");
-	page = name_page(mm, A, "page 1");
-	mirror.domain = stand_domain(s);
-	mirror.mn = (struct mmu_notifier){ .ops = &mirror_ops };
-	mirror.dead = false;
-	mirror.looks = looks;
-	spin_init(&mirror.lock, RANK_PT, "mirror");
-	REQUIRE(!mmu_notifier_register(&mirror.mn, mm));
-	REQUIRE(!ppr_bind(stand_ppr(s), s->devid[0], PPR_NO_PASID, fill, NULL,
-			  &mirror.binding));
-	stand_attach_as(s, 0, mirror.domain, ATTACH_PPR);
-	explain_name(EXPLAIN_DOMAIN, mirror.domain->id, "d0");
-	endpoint_open(&e, s, 0, &(struct endpoint_config){ .plain = true });
-}
-
-/* P exits between the look of a fault and its install.  What does the one who
- * gets A's page read, when the device has gone on? */
-static uint64_t exit_in_flight(struct stand *s, bool looks, int error)
-{
-	struct endpoint_job job = { .va = A, .word = 66, .write = true };
-	uint64_t v;
-
-	mirror_begins(s, looks);
-	gate_close(&looked, NULL, NULL);
-	gate_close(&t1_turn, NULL, NULL);
-	go(&t1, 0, "T1", take_page, NULL);
-	explain_begin();
-	endpoint_begin(&e, &job);
-	gate_await(&looked);
-	go(&t0, 0, "T0", exit_p, NULL);
-	join(&t0);
-	gate_open(&t1_turn);
-	join(&t1);
-	gate_open(&looked);
-	EXPECT_EQ(endpoint_end(&e, &job), error);
-	v = victim_reads(&victim);
-	explain_end();
-	endpoint_close(&e);
-	ppr_unbind(stand_ppr(s), mirror.binding);
-	mmu_notifier_unregister(&mirror.mn);
-	stand_detach(s, 0);
-	victim_end(&victim);
-	return v;
-}
-
-IOMMU_TEST(race, exit_overtaken_by_a_fault,
-	   "a fault that does not ask whether the process is still there gives "
-	   "the device a page that is another's")
-{
-	EXPECT_EQ(exit_in_flight(s, false, 0), 66);
-}
-
-IOMMU_TEST(race, exit_refuses_faults_in_flight,
-	   "a fault that was in flight when its process exited is answered "
-	   "INVALID, and the device has nothing")
-{
-	EXPECT_EQ(exit_in_flight(s, true, -EFAULT), 77);
 }
