@@ -102,6 +102,7 @@ static int poll(struct lsi *lsi, uint32_t *tag)
 	if (!(istat & (ISTAT0_DIP | ISTAT0_SIP)))
 		return -EAGAIN;
 	barrier(); /* what the device wrote is read after this */
+	PROBE(lsi_stopped, lsi->dev->devid, lsi->engine.own.bus);
 	dstat = reg_read(lsi, REG_DSTAT);
 	*tag = mmio_read32(lsi->regs + REG_DSPS);
 	if (dstat & DSTAT_SIR)

@@ -205,7 +205,7 @@ int queue_wait(struct command_queue *q, uint64_t seq)
 	}
 	/* What we read from now on is later than the completion. */
 	atomic_thread_fence(memory_order_acquire);
-	PROBE(iommu_complete, seq, 0);
+	PROBE(iommu_complete, seq, q);
 	return 0;
 }
 

@@ -40,6 +40,7 @@ enum lock_rank {
 	RANK_PMM,      /* the free lists                                  */
 	RANK_DEVICE,   /* an engine that does not sleep                   */
 	RANK_COMMAND,  /* an IOMMU's command ring                         */
+	RANK_ORACLE,   /* tests' oracles that look on                     */
 	RANK_PCI,      /* config ports, vectors              (irq)        */
 	RANK_MODEL,    /* a strict IOMMU in software         (irq)        */
 	RANK_SERIAL,   /* bytes received                     (irq)        */

@@ -28,6 +28,7 @@ bool probe_on = CONFIG_CHECK;
 void probe_record(const struct probe_point *point, uint64_t a, uint64_t b)
 {
 	probe_fn *hook = __atomic_load_n(&point->hook, __ATOMIC_ACQUIRE);
+	probe_fn *watch = __atomic_load_n(&point->watch, __ATOMIC_ACQUIRE);
 	uint64_t flags = irq_save();
 	struct thread *t = cpu_current();
 	struct ring *r = &rings[cpu_id()];
@@ -38,6 +39,8 @@ void probe_record(const struct probe_point *point, uint64_t a, uint64_t b)
 				    b,       t ? t->id : 0, cpu_id() };
 	r->next++;
 	irq_restore(flags);
+	if (unlikely(watch))
+		watch(a, b, (void *)point->name);
 	if (unlikely(hook))
 		hook(a, b, READ_ONCE(point->arg));
 }
@@ -53,6 +56,20 @@ unsigned probe_hook(const char *name, probe_fn *fn, void *arg)
 		if (fn) /* removing leaves arg: a hook may be running */
 			WRITE_ONCE((*at)->arg, arg);
 		__atomic_store_n(&(*at)->hook, fn, __ATOMIC_RELEASE);
+		n++;
+	}
+	return n;
+}
+
+unsigned probe_watch(const char *name, probe_fn *fn)
+{
+	unsigned n = 0;
+
+	for (struct probe_point *const *at = __start_vv_probes;
+	     at < __stop_vv_probes; at++) {
+		if (strcmp((*at)->name, name) != 0)
+			continue;
+		__atomic_store_n(&(*at)->watch, fn, __ATOMIC_RELEASE);
 		n++;
 	}
 	return n;

@@ -25,6 +25,7 @@ struct probe_point {
 	int line;
 	probe_fn *hook; /* NULL, or run at every hit                        */
 	void *arg;
+	probe_fn *watch; /* the same, of an oracle; its arg is the name     */
 };
 
 struct probe_hit {
@@ -40,8 +41,9 @@ void probe_record(const struct probe_point *point, uint64_t a, uint64_t b);
 
 #define PROBE(name_, a_, b_)                                                   \
 	do {                                                                   \
-		static struct probe_point point_ = { #name_, __FILE__,         \
-						     __LINE__, NULL, NULL };   \
+		static struct probe_point point_ = {                           \
+			#name_, __FILE__, __LINE__, NULL, NULL, NULL           \
+		};                                                             \
 		static struct probe_point *const at_point_                     \
 			__attribute__((section("vv_probes"), used)) = &point_; \
 		if (unlikely(READ_ONCE(probe_on)))                             \
@@ -54,6 +56,12 @@ void probe_record(const struct probe_point *point, uint64_t a, uint64_t b);
  * is hit and no hook runs.  Returns how many probes have the name.
  */
 unsigned probe_hook(const char *name, probe_fn *fn, void *arg);
+
+/*
+ * The same for oracles, which look on while tests have hooks of their own: fn
+ * runs before the hook, and its arg is the probe's name.
+ */
+unsigned probe_watch(const char *name, probe_fn *fn);
 
 /*
  * The newest hits since `since` (TSC), oldest first, at most max; a 0: of any

@@ -117,8 +117,10 @@ static int range_start(struct mmu_notifier_range *range)
 		call_start(range, &r);
 	if (r.n)
 		call_end(range, true, &r);
-	if (ret || r.n)
+	if (ret || r.n) {
 		window_close(range);
+		PROBE(range_refused, range->mm, range->start);
+	}
 	PROBE(range_started, range->mm, range->start);
 	srcu_read_unlock(&notifier_srcu, reader);
 	return r.n ? err(EAGAIN) : ret;

@@ -249,12 +249,32 @@ struct page *pages_alloc(unsigned order)
 	return page;
 }
 
+static bool (*_Atomic free_watch)(struct page *page);
+
+void page_free_watch(bool (*fn)(struct page *page))
+{
+	atomic_store(&free_watch, fn);
+}
+
+/* Has somebody taken what is to be free? */
+static inline bool free_watched(struct page *page)
+{
+	bool (*fn)(struct page * page);
+
+	if (!CONFIG_CHECK)
+		return false;
+	fn = atomic_load_explicit(&free_watch, memory_order_relaxed);
+	return unlikely(fn) && fn(page);
+}
+
 static noinline void free_block(struct page *page)
 {
 	unsigned order = page_order(page);
 
 	if (page_test(page, PG_TAIL))
 		free_broken(page);
+	if (free_watched(page))
+		return;
 	for (unsigned i = 0; i < 1u << order; i++)
 		frame_dead(page + i);
 	spin_lock(&pmm_lock);
@@ -274,6 +294,8 @@ static inline void free_frame(struct page *page)
 {
 	struct frame_cache *cache;
 
+	if (free_watched(page))
+		return;
 	frame_dead(page);
 	cache = cache_enter();
 	if (unlikely(cache->n == CACHE_SIZE)) {

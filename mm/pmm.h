@@ -61,6 +61,13 @@ must_check struct page *pages_alloc(unsigned order);
  */
 void page_free(struct page *page);
 
+/*
+ * Checking build, for oracles: fn sees each frame (or head of a block) that is
+ * about to be free, count 0; NULL: nobody does.  True: fn has taken the frame,
+ * given it a reference, and will put it.  Context of fn: any that frees.
+ */
+void page_free_watch(bool (*fn)(struct page *page));
+
 /* Frames free now, caches included: exact when nobody allocates meanwhile. */
 uint64_t pmm_free_pages(void);
 

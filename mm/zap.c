@@ -52,8 +52,9 @@ void zap_entries(struct gather *gather, va_t start, va_t end)
 			cleared++;
 		}
 		pt_count(&mm->pt, run.slots, -cleared);
-		PROBE(pte_clear, mm, run.va);
-		if (!cleared)
+		if (cleared)
+			PROBE(pte_clear, mm, run.va);
+		else
 			gather_init(gather, mm);
 		gather_flush(gather);
 		spin_unlock(&mm->pt_lock);

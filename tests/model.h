@@ -78,6 +78,8 @@ struct model_config {
 	/* COMPLETE_PPR_REQUEST arrived at the device. */
 	void (*answer)(void *ctx, uint16_t devid, uint16_t tag,
 		       unsigned status);
+	/* A transfer is about to begin.  In the device's context, no lock. */
+	void (*transfer)(void *ctx, uint16_t devid, iova_t iova, size_t len);
 	void *ctx;
 };
 

@@ -121,6 +121,8 @@ size_t model_dma(struct model *m, uint16_t devid, iova_t iova, void *buf,
 	enum model_verdict v = MODEL_DONE;
 	size_t done = 0;
 
+	if (m->config.transfer)
+		m->config.transfer(m->config.ctx, devid, iova, len);
 	while (done < len && v == MODEL_DONE) {
 		size_t in_page = PAGE_SIZE - ((iova + done) & ~PAGE_MASK);
 		size_t n = len - done < in_page ? len - done : in_page;

@@ -144,9 +144,10 @@ IOMMU_TEST(stale, all_means_all, "INVALIDATE_IOMMU_ALL leaves nothing")
 IOMMU_TEST(stale, wrong_page_flushed, "a flush of the next page does nothing")
 {
 	struct page *old = stand_page(s, 'A'), *new = stand_page(s, 'B');
-	struct domain *d = made_stale(s, old, new);
+	struct domain *d;
 
 	STAND_NEEDS(s, flush_by_address);
+	d = made_stale(s, old, new);
 	flush_page(s, d->id, IO(1));
 	flush_page(s, d->id, IOVA - PAGE_SIZE);
 	EXPECT_EQ(stand_read(s, 0, IOVA), 'A');

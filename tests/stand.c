@@ -10,6 +10,7 @@
 #include "mm/pmm.h"
 #include "tests/endpoint.h"
 #include "tests/explain.h"
+#include "tests/oracle_device.h"
 
 #define MODEL_DELAY 2 /* steps a command waits                             */
 
@@ -45,6 +46,7 @@ static void open_model(struct stand *s)
 		.efr = MODEL_EFR | EFR_GT,
 		.interrupt = kick,
 		.answer = answered,
+		.transfer = oracles_transfer,
 		.ctx = &modelled,
 	});
 	REQUIRE(s->model);
@@ -83,6 +85,7 @@ void stand_test(const char *kind, void (*fn)(struct stand *s))
 	for (unsigned i = 0; i < STAND_DEVICES; i++)
 		explain_name(EXPLAIN_DEVICE, stand.devid[i],
 			     i ? "device 1" : "device 0");
+	oracles_open(stand.iommu, stand.model);
 	fn(&stand);
 }
 
@@ -138,6 +141,7 @@ void stand_release(void)
 	endpoints_release();
 	if (s->iommu)
 		EXPECT_STR_NULL(iommu_check(s->iommu));
+	oracles_look();
 	stand_mm_release(s);
 	close_ppr(s);
 	pri_close();
@@ -145,10 +149,11 @@ void stand_release(void)
 		stand_detach(s, i);
 	while (s->n_domains)
 		domain_destroy(s->domains[--s->n_domains]);
-	if (s->model)
-		close_model(s);
 	while (s->n_pages)
 		page_put(s->pages[--s->n_pages]);
+	oracles_close();
+	if (s->model)
+		close_model(s);
 }
 
 /* ---- domains and devices ----------------------------------------------- */
