@@ -48,10 +48,25 @@ static struct page *try_pin(struct mm *mm, va_t va, unsigned flags)
 	return page;
 }
 
+static bool is_shared(struct mm *mm, va_t va)
+{
+	struct region *r;
+	bool shared;
+
+	rw_read_lock(&mm->lock);
+	r = region_find(mm, va);
+	shared = r && r->object;
+	rw_read_unlock(&mm->lock);
+	return shared;
+}
+
 static int pin_fault(struct mm *mm, va_t va, unsigned flags)
 {
 	int ret;
 
+	/* Others would see the forced write: there force gives no right. */
+	if (flags & PIN_FORCE && is_shared(mm, va))
+		flags &= ~PIN_FORCE;
 	if (flags & PIN_WRITE && !(flags & PIN_FORCE)) {
 		ret = mm_fault(mm, va, PROT_W);
 		if (ret)

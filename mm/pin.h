@@ -14,7 +14,8 @@
 #define PIN_WRITE BIT(0) /* the owner will write                           */
 #define PIN_FORCE \
 	BIT(1) /* ... even where the region is read-only: a
-			  * debugger.  It gets a copy, never a shared page */
+			  * debugger.  It gets a copy, never a shared page;
+			  * memory of an object has none to give: -EFAULT */
 
 /*
  * Pin n pages from va on into pages[].  Returns -EFAULT (no region, or not

@@ -366,6 +366,25 @@ TEST(rmap, forced_pin_never_writes_shared_pages,
 	mm_put(mm);
 }
 
+TEST(rmap, forced_pin_of_shared_memory_is_refused,
+     "where others would see the write a forced pin needs the right to it "
+     "(H32)")
+{
+	struct object *o = object_create(1);
+	struct mm *mm = mm_create();
+	struct page *page;
+
+	REQUIRE(o && mm);
+	REQUIRE(mm_map(mm, VA, PAGE_SIZE, PROT_R, 0, o, 0, NULL) == 0);
+	EXPECT_EQ(pin_pages(mm, VA, 1, PIN_WRITE | PIN_FORCE, &page), -EFAULT);
+	EXPECT_EQ(rd(mm, VA), 0);
+	REQUIRE(mm_protect(mm, VA, P(1), RW) == 0);
+	REQUIRE(pin_pages(mm, VA, 1, PIN_WRITE | PIN_FORCE, &page) == 0);
+	unpin_pages(&page, 1);
+	mm_put(mm);
+	object_put(o);
+}
+
 TEST(rmap, read_pin_never_gets_the_zero_page,
      "a pin for reading gets a page of its own, which later stores reach")
 {
