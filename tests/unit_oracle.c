@@ -426,7 +426,7 @@ IOMMU_TEST(
 
 	if (!probe_on)
 		SKIP("probes are off, and the oracles with them");
-	stand_share(s, 0, mm);
+	stand_bind_sva(s, 0, mm);
 	REQUIRE(!stand_store(s, 0, P(0), 'A'));
 	child = stand_fork(mm);
 	before = oracle_order_steps();
