@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include "tests/test.h"
 
-#define SELECT_MAX 1024
+#define SELECT_MAX 4096
 #define STRESS_MAX 10000
 
 struct selection {
