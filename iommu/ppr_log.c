@@ -157,7 +157,7 @@ static bool request_take(struct ppr *p, const struct parsed *r,
 	p->stats.requests++;
 	p->stats.groups += r->last;
 	g = d ? open_group(d, r->tag) : NULL;
-	if (!g && (!b || b->dying)) {
+	if (!g && !b) {
 		p->stats.unknown++;
 		*status = r->malformed ? PPR_FAILURE : PPR_INVALID;
 		return r->last;

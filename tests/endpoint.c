@@ -211,6 +211,7 @@ static int ask(struct endpoint *e, const struct endpoint_job *j)
 	expect_answer(e, e->tag);
 	while ((v = send(e, j)) == PRI_LOST && !closing(e)) {
 		e->stats.repeats++;
+		cpu_pause();
 		yield();
 	}
 	if (v == PRI_LOGGED) {

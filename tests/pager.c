@@ -46,8 +46,8 @@ static enum ppr_status fault(void *arg, va_t va, enum prot access)
 	enum ppr_status status;
 
 	came_in(p, va, access);
-	while (atomic_load(&p->hold))
-		yield();
+	wake_all(&pri_news);
+	wait_event(&pri_news, !atomic_load(&p->hold));
 	status = give(p, va, access);
 	atomic_fetch_sub(&p->inside, 1);
 	return status;
@@ -93,6 +93,18 @@ void pager_send(struct pager *p, uint16_t tag, iova_t va, bool last)
 	REQUIRE(pri_log(pri_word(&request), va));
 }
 
+void pager_pause(void)
+{
+	/* Outside of any lock, or the one who has news never gets it. */
+	cpu_pause();
+	yield();
+}
+
+void pager_await_all(void)
+{
+	wait_event(&pri_news, !pri_unanswered());
+}
+
 unsigned pager_answers(struct pager *p, enum ppr_status status)
 {
 	return pri_total(p->devid).answered[status];
@@ -110,14 +122,18 @@ unsigned pager_answered(struct pager *p)
 
 void pager_await(struct pager *p, unsigned n)
 {
-	while (pager_answered(p) < n)
-		yield();
+	wait_event(&pri_news, pager_answered(p) >= n);
 }
 
 void pager_await_calls(struct pager *p, unsigned n)
 {
-	while (atomic_load(&p->calls) < n)
-		yield();
+	wait_event(&pri_news, atomic_load(&p->calls) >= n);
+}
+
+void pager_release(struct pager *p)
+{
+	atomic_store(&p->hold, false);
+	wake_all(&pri_news);
 }
 
 void pager_settle(struct pager *p)

@@ -33,7 +33,7 @@ struct pager {
 	_Atomic unsigned calls;   /* of its fault function                  */
 	_Atomic unsigned in_vain; /* the next so many do nothing            */
 	_Atomic unsigned inside, most; /* at once, now and at most         */
-	_Atomic bool hold; /* who comes in stays until it is false          */
+	_Atomic bool hold; /* who comes in stays until pager_release()      */
 	struct endpoint_job seen[PAGER_PAGES]; /* va, write: first calls    */
 };
 
@@ -50,12 +50,19 @@ void pager_bind(struct pager *p, uint32_t pasid);
 /* A request to read one page, by no endpoint. */
 void pager_send(struct pager *p, uint16_t tag, iova_t va, bool last);
 
+void pager_release(struct pager *p);
+
 /* Until the device has been given n answers in all. */
 void pager_await(struct pager *p, unsigned n);
+/* Until nobody is owed an answer. */
+void pager_await_all(void);
 /* Until n are inside the fault function, or have left it. */
 void pager_await_calls(struct pager *p, unsigned n);
 /* Until the log's reader has seen what was sent. */
 void pager_settle(struct pager *p);
+
+/* Once around a loop that waits for others. */
+void pager_pause(void);
 
 /* Answers of this kind, for all tags; of any kind. */
 unsigned pager_answers(struct pager *p, enum ppr_status status);

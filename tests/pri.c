@@ -45,6 +45,8 @@ static struct pri {
 	struct tag tags[DEVICES][TAGS];  /* (P)                              */
 } pri = { .lock = SPINLOCK_INIT(RANK_MODEL, "pri") };
 
+struct waitq pri_news;
+
 /* ---- what is owed ------------------------------------------------------- */
 
 /* Context: lock held.  More than DEVICES share the last one's. */
@@ -111,6 +113,7 @@ static void deliver(uint16_t devid, uint16_t tag, unsigned status)
 			  devid, tag);
 	if (fn)
 		fn(arg, devid, tag, status);
+	wake_all(&pri_news);
 }
 
 void pri_answered(uint16_t devid, uint16_t tag, unsigned status)
@@ -219,12 +222,18 @@ uint64_t pri_doorbells(void)
 
 /* ---- the log ------------------------------------------------------------- */
 
+/*
+ * Under icount QEMU lets one CPU run after the other, and an IPI takes the next
+ * turn from all of them: who sends one in each of its turns leaves the others
+ * none.  The pause gives it back.
+ */
 static void interrupt(void)
 {
 	if (pri.vector)
 		lapic_ipi(0, pri.vector);
 	else
 		iommu_kick(pri.s->iommu);
+	cpu_pause();
 }
 
 /* Returns whether there is a new reason to interrupt.  Context: lock held. */
@@ -359,6 +368,7 @@ void pri_open(struct stand *s)
 	for (unsigned i = 0; i < DEVICES; i++)
 		for (unsigned j = 0; j < TAGS; j++)
 			pri.tags[i][j] = (struct tag){ 0 };
+	waitq_init(&pri_news);
 	pri.real = s->iommu->port;
 	pri.s = s;
 	if (!s->model)

@@ -23,6 +23,7 @@
 #pragma once
 
 #include "iommu/log.h"
+#include "kernel/waitq.h"
 #include "tests/model.h"
 #include "tests/stand.h"
 
@@ -50,6 +51,9 @@ uint64_t pri_word(const struct model_ppr *request);
 typedef void pri_answer_fn(void *arg, uint16_t devid, uint16_t tag,
 			   unsigned status);
 void pri_listen(pri_answer_fn *fn, void *arg);
+
+/* Woken at each answer: for wait_event(). */
+extern struct waitq pri_news;
 
 /* What was asked, with the last flag, and answered, since pri_open(). */
 struct pri_tally {

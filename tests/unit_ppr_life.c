@@ -9,14 +9,8 @@
 
 #define PROCESS 5u
 
-static struct pager p;
+static struct pager p, q;
 static struct endpoint e;
-
-static void wait_for_all(void)
-{
-	while (pri_unanswered())
-		yield();
-}
 
 static void unbind(void *arg)
 {
@@ -48,7 +42,7 @@ IOMMU_TEST(
 	spawn(&t, unbind, &p);
 	EXPECT(still_waits(&t));
 	EXPECT_EQ(pager_answers(&p, PPR_SUCCESS), 0);
-	atomic_store(&p.hold, false);
+	pager_release(&p);
 	join(&t);
 	calls = p.calls;
 	EXPECT_EQ(pager_answered(&p), FIVE);
@@ -56,12 +50,12 @@ IOMMU_TEST(
 	EXPECT_EQ(pager_answers(&p, PPR_INVALID), FIVE - in_work);
 	EXPECT_EQ(p.inside, 0);
 	pager_send(&p, 9, IO(9), true);
-	wait_for_all();
+	pager_await_all();
 	EXPECT_EQ(pager_answers(&p, PPR_INVALID), FIVE - in_work + 1);
 	EXPECT_EQ(p.calls, calls);
 	pager_bind(&p, PPR_NO_PASID);
 	pager_send(&p, 9, IO(9), true);
-	wait_for_all();
+	pager_await_all();
 	EXPECT_EQ(pager_answers(&p, PPR_SUCCESS), in_work + 1);
 }
 
@@ -73,17 +67,23 @@ IOMMU_TEST(
 	struct task t;
 
 	pager_open(&p, s, 0);
-	p.hold = true;
+	pager_open(&q, s, 1);
+	p.hold = q.hold = true;
 	for (unsigned i = 0; i < 3; i++)
 		pager_send(&p, 1, IO(i), i == 2);
 	pager_await_calls(&p, 1);
+	/* No worker is left: q has all the others. */
+	for (uint16_t tag = 0; tag < s->ppr.n_workers - 1; tag++)
+		pager_send(&q, tag, IO(0), true);
+	pager_await_calls(&q, s->ppr.n_workers - 1);
 	spawn(&t, unbind, &p);
 	EXPECT(still_waits(&t));
 	pager_send(&p, 2, IO(0), true);
 	pager_await(&p, 1);
 	EXPECT_EQ(pri_tally(p.devid, 2).answered[PPR_INVALID], 1);
 	EXPECT(still_waits(&t));
-	atomic_store(&p.hold, false);
+	pager_release(&p);
+	pager_release(&q);
 	join(&t);
 	EXPECT_EQ(pri_tally(p.devid, 1).answered[PPR_INVALID], 1);
 	EXPECT_EQ(p.calls, 1);
@@ -134,12 +134,12 @@ IOMMU_TEST(ppr, next_process_inherits_nothing,
 		pager_unbind(&p);
 		pager_bind(&p, PROCESS);
 	}
-	wait_for_all();
+	pager_await_all();
 	EXPECT_EQ(p.calls, 1);
 	EXPECT_EQ(p.seen[0].va, IO(1));
 	/* And the other process of the device has seen nothing of it all. */
 	pager_send(&p, 2, IO(2), true);
-	wait_for_all();
+	pager_await_all();
 	EXPECT_EQ(p.calls, 2);
 	ppr_unbind(&s->ppr, other);
 }
@@ -154,7 +154,7 @@ static enum ppr_status only_bound(void *arg, va_t va, enum prot access)
 
 	(void)access;
 	EXPECT(atomic_load(&bound));
-	yield();
+	pager_pause();
 	EXPECT(atomic_load(&bound));
 	return domain_map(of->d, va, page_pa(of->page[0]), PAGE_SIZE, IO_RW)
 		       ? PPR_INVALID
@@ -165,15 +165,16 @@ static enum ppr_status only_bound(void *arg, va_t va, enum prot access)
 
 static _Atomic bool enough;
 
-/* Until the device has had one more answer, every fourth time. */
+/* Every fourth time until the device has had an answer of this turn: the first
+ * that comes may be of the turn before. */
 static void linger(struct pager *of, unsigned turn)
 {
 	unsigned n = pager_answered(of);
 
 	if (turn % 4 == 0)
-		pager_await(of, n + 1);
+		pager_await(of, n + 2);
 	for (n = turn % 7; n; n--)
-		yield();
+		pager_pause();
 }
 
 static void come_and_go(void *arg)
@@ -250,7 +251,7 @@ IOMMU_TEST(ppr, unserved_is_refused,
 		r.last = false;
 		REQUIRE(pri_log(pri_word(&r), IOVA));
 		r.last = true;
-		wait_for_all();
+		pager_await_all();
 		EXPECT_EQ(pager_answers(&p, PPR_INVALID), i);
 	}
 }
@@ -277,7 +278,7 @@ IOMMU_TEST(
 	EXPECT(n > 2); /* a binding, a device */
 	ppr_unbind(ppr, b);
 	pager_send(&p, 1, IO(0), true);
-	wait_for_all();
+	pager_await_all();
 	EXPECT_EQ(pager_answers(&p, PPR_SUCCESS), 1);
 }
 
@@ -305,7 +306,7 @@ IOMMU_TEST(
 						      .tag = (uint16_t)n,
 						      .last = true }),
 			IOVA));
-		wait_for_all();
+		pager_await_all();
 	} while (n < 100);
 	EXPECT_EQ(pager_answers(&p, PPR_INVALID), n - 1);
 	ppr_stop(&ppr);
@@ -357,7 +358,7 @@ TEST(ppr, no_guest_no_process,
 	REQUIRE(model_log_request(
 		v->m, UINT64_C(1) << 60 | BIT(56) | BIT(41) | 8, IOVA));
 	while (!v->answers[0][PPR_FAILURE])
-		yield();
+		pager_pause();
 	v->complaints_expected = true; /* it does not carry the PASID */
 	ppr_unbind(&ppr, b);
 	ppr_stop(&ppr);
