@@ -112,13 +112,14 @@ IOMMU_TEST_ON(hostile, every_page_is_out_of_reach,
 	struct sweep w = { .s = s, .lsi = s->model ? NULL : lsi_at(0) };
 
 	stand_attach(s, 0, stand_domain(s));
-	for (unsigned i = 0; i < ram->n; i++) {
+	for (unsigned i = 0; i < ram->n; i++)
 		sweep_range(&w, ram->r[i].start, ram->r[i].end, false);
+	/* Who reaches it all would leave nobody to tell of it. */
+	REQUIRE(!w.seen);
+	for (unsigned i = 0; i < ram->n; i++)
 		sweep_range(&w, ram->r[i].start, ram->r[i].end, true);
-	}
 
 	EXPECT(w.tried > 2 * (60 << 20) / PAGE_SIZE);
-	EXPECT_EQ(w.seen, 0);
 	EXPECT_EQ(w.changed, 0);
 	test_note("%lu pages tried", w.tried);
 }

@@ -118,8 +118,10 @@ IOMMU_TEST(reach, neighbours_stay, "unmapping [1, 9) of 10 leaves 0 and 9 (C5)")
 		page[i] = stand_page(s, 'A' + i);
 		REQUIRE(!domain_map(d, IO(i), page_pa(page[i]), PAGE_SIZE,
 				    IO_RW));
-		EXPECT_EQ(stand_read(s, 0, IO(i)), 'A' + i);
 	}
+	/* All are cached: on QEMU each map has taken away the others. */
+	for (unsigned i = 0; i < 10; i++)
+		EXPECT_EQ(stand_read(s, 0, IO(i)), 'A' + i);
 	REQUIRE(!domain_unmap(d, IO(1), IO(9)));
 
 	for (unsigned i = 0; i < 10; i++) {
