@@ -176,19 +176,24 @@ static void same_page(void *arg)
 {
 	struct hammer *h = arg;
 
+	/* All at once, or the first has faulted before the next is there. */
+	atomic_fetch_add(h->ready, 1);
+	while (atomic_load(h->ready) < h->step)
+		yield();
 	wr(h->mm, P(0) + 8 * h->first, h->first + 1);
 }
 
 TEST(fault, one_page_for_all_who_fault_it,
      "threads that fault the same page get one page and lose no store (B44)")
 {
-	for (unsigned round = 0; round < 20; round++) {
+	for (unsigned round = 0; round < 100; round++) {
 		struct mm *mm = world(1);
+		_Atomic unsigned ready = 0;
 		struct thread *t[8];
 		struct hammer h[8];
 
 		for (unsigned i = 0; i < 8; i++) {
-			h[i] = (struct hammer){ mm, i, 8, 0, NULL };
+			h[i] = (struct hammer){ mm, i, 8, 0, &ready };
 			t[i] = thread_create("same", same_page, &h[i]);
 			REQUIRE(t[i]);
 		}

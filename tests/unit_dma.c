@@ -109,7 +109,7 @@ static void use_engine(void *arg)
 	struct user *u = arg;
 	uint8_t *mine = engine_buffer(u->i);
 
-	for (unsigned round = 0; round < (u->e->sleeps ? 1 : 50); round++) {
+	for (unsigned round = 0; round < (u->e->sleeps ? 2 : 50); round++) {
 		uint8_t local[300];
 
 		u->failed += dma_read(u->e, buffer_bus(mine + round), local,
