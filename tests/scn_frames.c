@@ -12,6 +12,8 @@
 #include "drivers/pci.h"
 #include "kernel/err.h"
 #include "kernel/probe.h"
+#include "mm/entry.h"
+#include "mm/gather.h"
 #include "tests/cast.h"
 #include "tests/gate.h"
 #include "tests/stand_mm.h"
@@ -134,6 +136,48 @@ IOMMU_TEST(frames, drivers_memory_is_out_of_reach_when_it_is_not_found,
 	stand_write(s, 0, P(1), 'X');
 	EXPECT_EQ(stand_read(s, 0, P(1)), BLOCKED);
 	EXPECT_EQ(stand_word(page), freed);
+}
+
+/* ---- frames that an entry only remembers -------------------------------- */
+
+#define ENCODINGS 64u
+
+/* What an entry without P can say of a page: parked, or no access, with what
+ * the CPU may have left in it. */
+static uint64_t not_present(struct page *page, unsigned i)
+{
+	uint64_t e = i & 1 ? entry_park(page)
+			   : page_pa(page) | entry_rights(PROT_NONE, false);
+
+	return e | (i & 2 ? PTE_D : 0) | (i & 4 ? PTE_A : 0);
+}
+
+IOMMU_TEST(frames, entries_that_are_not_present_lead_nowhere,
+	   "of 64 frames that an entry names without being present a device "
+	   "reads and writes none (C121, B34)")
+{
+	struct mm *mm = stand_mm(s, 2);
+	uint64_t *slot;
+
+	stand_bind_sva(s, 0, mm);
+	EXPECT_EQ(stand_store(s, 0, P(1), 'A'), 0); /* makes the table */
+	slot = pt_slot(&mm->pt, P(0), 0, false);
+	for (unsigned i = 0; i < ENCODINGS; i++) {
+		struct page *canary = stand_page(s, 'C');
+		uint64_t e = not_present(canary, i);
+
+		EXPECT(!(e & PTE_P) && entry_page(e) == canary);
+		spin_lock(&mm->pt_lock);
+		pte_write(slot, e);
+		tlb_flush_range(mm, P(0), P(1));
+		EXPECT_EQ(stand_read(s, 0, P(0)), BLOCKED);
+		stand_write(s, 0, P(0), 'X');
+		pte_write(slot, 0);
+		tlb_flush_range(mm, P(0), P(1));
+		spin_unlock(&mm->pt_lock);
+		EXPECT_EQ(stand_word(canary), 'C');
+	}
+	EXPECT_EQ(stand_read(s, 0, P(1)), 'A');
 }
 
 /* ---- userptr ------------------------------------------------------------ */
