@@ -133,9 +133,11 @@ unsigned known_drop(enum known_kind kind, uint16_t tag, uint64_t base,
 	if (kind >= KNOWN_TABLE)
 		return drop_chain(&by_key[TABLES], &like, last, stamp, keep);
 	if ((last - base) >> PAGE_SHIFT < FEW) {
-		for (; like.iova <= last; like.iova += PAGE_SIZE)
+		for (uint64_t i = 0; i <= (last - base) >> PAGE_SHIFT; i++) {
+			like.iova = base + i * PAGE_SIZE;
 			n += drop_chain(key_chain(&like), &like,
 					like.iova + PAGE_SIZE - 1, stamp, keep);
+		}
 		return n;
 	}
 	for (unsigned i = 0; i < BUCKETS; i++)

@@ -16,6 +16,7 @@
 #include "mm/gather.h"
 #include "tests/cast.h"
 #include "tests/gate.h"
+#include "tests/oracle_canary.h"
 #include "tests/stand_mm.h"
 
 /* ---- pinned ------------------------------------------------------------- */
@@ -78,6 +79,7 @@ IOMMU_TEST(frames, driver_frees_behind_its_own_unmap,
 
 	REQUIRE(!domain_unmap(d, IOVA, IO(1)));
 	unpin_pages(&page, 1);
+	canary_release();
 	EXPECT_EQ(page_count(page), 0);
 	freed = stand_word(page);
 	stand_write(s, 0, IOVA, 'X');
@@ -131,6 +133,7 @@ IOMMU_TEST(frames, drivers_memory_is_out_of_reach_when_it_is_not_found,
 
 	EXPECT(itree_empty(&o->regions));
 	object_put(o);
+	canary_release();
 	EXPECT_EQ(page_count(page), 0);
 	freed = stand_word(page);
 	stand_write(s, 0, P(1), 'X');
