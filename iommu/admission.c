@@ -14,26 +14,29 @@ int admission_open(struct admission *a, ppr_fault_fn *fault, void *arg)
 {
 	int error = 0;
 
-	atomic_init(&a->denied, false);
 	if (a->ppr)
 		error = ppr_bind(a->ppr, a->devid, PPR_NO_PASID, fault, arg,
 				 &a->binding);
 	if (error)
 		return error;
 	error = domain_attach(a->domain, a->devid, a->flags);
-	if (!error)
-		return 0;
-	if (error != -ETIMEDOUT)
-		atomic_store(&a->denied, true); /* it never was in */
-	admission_close(a);
+	if (error)
+		admission_close(a);
 	return error;
 }
 
+/*
+ * A flag "it is done" would be wrong: an exit that finds it set by an unbind
+ * that has not got further frees pages under the device.  Who comes second waits
+ * for iommu->lock, and then finds that the device is no member.
+ */
 void admission_deny(struct admission *a)
 {
-	if (atomic_exchange(&a->denied, true))
-		return;
-	if (domain_detach(a->domain, a->devid))
+	int error;
+
+	PROBE(admission_deny, a, a->devid);
+	error = domain_detach(a->domain, a->devid);
+	if (error && error != -ENOENT)
 		panic("device %x cannot be denied", a->devid);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * admission.h - a device that is let into a domain, and shown out once
+ * admission.h - a device that is let into a domain, and shown out
  *
  *	open   who serves its faults, then the device: none comes too early
  *	deny   the device: when it returns nothing is reached any more
@@ -14,14 +14,13 @@
 #include "iommu/domain.h"
 #include "iommu/ppr.h"
 
-/* Key: (I) immutable while open  (A) atomic */
+/* Immutable while open. */
 struct admission {
-	struct domain *domain;       /* (I)                                 */
-	uint16_t devid;              /* (I)                                 */
-	unsigned flags;              /* (I) ATTACH_*                        */
-	struct ppr *ppr;             /* (I) NULL: no page requests          */
-	struct ppr_binding *binding; /* (I)                                 */
-	_Atomic bool denied;         /* (A)                                 */
+	struct domain *domain; /* nobody else is a member                   */
+	uint16_t devid;
+	unsigned flags;  /* ATTACH_*                                        */
+	struct ppr *ppr; /* NULL: no page requests                          */
+	struct ppr_binding *binding;
 };
 
 /*
@@ -33,8 +32,8 @@ struct admission {
 must_check int admission_open(struct admission *a, ppr_fault_fn *fault,
 			      void *arg);
 
-/* The device reaches nothing any more.  Only the first call does it, and others
- * do not wait for it.  May sleep; also from fault(). */
+/* When it returns the device reaches nothing any more, whoever was first.  Any
+ * number of times; may sleep; also from fault(). */
 void admission_deny(struct admission *a);
 
 /* The same, and fault() does not run any more.  Once; may sleep. */

@@ -8,39 +8,15 @@
 #include "arch/layout.h"
 #include "iommu/pt_amdv1.h"
 #include "kernel/err.h"
-#include "kernel/inject.h"
 #include "mm/pmm.h"
 #include "tests/stand_mm.h"
-
-/* Page 0 holds 'A', and device 0 has read it and may write it. */
-static struct mm *warm(struct stand *s)
-{
-	struct mm *mm = stand_mm(s, 2);
-
-	stand_bind(s, 0, mm);
-	REQUIRE(!wr(mm, P(0), 'A'));
-	REQUIRE(!stand_store(s, 0, P(0) + 8, 'a'));
-	REQUIRE(stand_load(s, 0, P(0)) == 'A');
-	return mm;
-}
-
-/* The page is out of the device's reach, and nothing names it any more. */
-static void expect_lost(struct stand *s, va_t va, struct page *page)
-{
-	uint64_t word = stand_word(page);
-
-	EXPECT_EQ(stand_read(s, 0, va), BLOCKED);
-	stand_write(s, 0, va, 'X');
-	EXPECT_EQ(stand_word(page), word);
-	EXPECT(!stand_names(s, page));
-}
 
 /* ---- one memory --------------------------------------------------------- */
 
 USER_TEST(users, same_memory,
 	  "CPU and device read what the other wrote, at the same address")
 {
-	struct mm *mm = warm(s);
+	struct mm *mm = stand_warm(s);
 
 	stand_write(s, 0, P(0) + 8, 'B');
 	EXPECT_EQ(rd(mm, P(0) + 8), 'B');
@@ -122,12 +98,12 @@ MODEL_USER_TEST(
 USER_TEST(users, unmap_reaches_the_device,
 	  "when unmap returns the device does not reach the page (C1, B2)")
 {
-	struct mm *mm = warm(s);
+	struct mm *mm = stand_warm(s);
 	struct page *page = page_at(mm, P(0));
 
 	REQUIRE(!mm_unmap(mm, P(0), P(1)));
 
-	expect_lost(s, P(0), page);
+	stand_expect_lost(s, P(0), page);
 	EXPECT_EQ(stand_fault(0, P(0), PROT_R), -EFAULT);
 	page_put(page);
 }
@@ -151,12 +127,12 @@ USER_TEST(users, all_of_a_range,
 USER_TEST(users, discard_reaches_the_device,
 	  "after a discard the device reads the new page, not the old (C78)")
 {
-	struct mm *mm = warm(s);
+	struct mm *mm = stand_warm(s);
 	struct page *page = page_at(mm, P(0));
 
 	REQUIRE(!mm_discard(mm, P(0), P(1)));
 
-	expect_lost(s, P(0), page);
+	stand_expect_lost(s, P(0), page);
 	REQUIRE(!wr(mm, P(0), 'B'));
 	EXPECT_EQ(stand_load(s, 0, P(0)), 'B');
 	page_put(page);
@@ -165,12 +141,12 @@ USER_TEST(users, discard_reaches_the_device,
 USER_TEST(users, reaper_waits_for_no_device,
 	  "memory is out: a device cannot refuse, and loses the page (C46)")
 {
-	struct mm *mm = warm(s);
+	struct mm *mm = stand_warm(s);
 	struct page *page = page_at(mm, P(0));
 
 	REQUIRE(!mm_reap(mm));
 
-	expect_lost(s, P(0), page);
+	stand_expect_lost(s, P(0), page);
 	page_put(page);
 }
 
@@ -178,7 +154,7 @@ USER_TEST(
 	users, moved_page_is_at_one_address,
 	"after a move the device finds the page at the new address only (C28)")
 {
-	struct mm *mm = warm(s);
+	struct mm *mm = stand_warm(s);
 	struct page *page = page_at(mm, P(0));
 
 	REQUIRE(!mm_remap(mm, P(0), PAGE_SIZE, P(8), PAGE_SIZE, NULL));
@@ -186,7 +162,7 @@ USER_TEST(
 	EXPECT_EQ(stand_load(s, 0, P(0)), BLOCKED);
 	EXPECT_EQ(stand_load(s, 0, P(8)), 'A');
 	REQUIRE(!mm_unmap(mm, P(8), P(9)));
-	expect_lost(s, P(8), page);
+	stand_expect_lost(s, P(8), page);
 	page_put(page);
 }
 
@@ -194,7 +170,7 @@ USER_TEST(users, evicted_page_comes_back,
 	  "an evicted page is out of reach; a fault brings what the device "
 	  "wrote (B34, B42, C121)")
 {
-	struct mm *mm = warm(s);
+	struct mm *mm = stand_warm(s);
 	struct page *page = page_at(mm, P(0));
 
 	stand_write(s, 0, P(0), 'B');
@@ -202,7 +178,7 @@ USER_TEST(users, evicted_page_comes_back,
 	page_put(page);
 
 	EXPECT_EQ(entry_at(mm, P(0)) & (AMDV1_IR | AMDV1_IW), 0);
-	expect_lost(s, P(0), page);
+	stand_expect_lost(s, P(0), page);
 	EXPECT_EQ(stand_load(s, 0, P(0)), 'B');
 	EXPECT_EQ(rd(mm, P(0)), 'B');
 }
@@ -210,7 +186,7 @@ USER_TEST(users, evicted_page_comes_back,
 USER_TEST(users, rights_go_and_come,
 	  "a right that is lost or gained reaches the device (C13, C14, H18)")
 {
-	struct mm *mm = warm(s);
+	struct mm *mm = stand_warm(s);
 
 	REQUIRE(!mm_protect(mm, P(0), P(1), PROT_R));
 	stand_write(s, 0, P(0), 'X');
@@ -231,7 +207,7 @@ USER_TEST(users, rights_go_and_come,
 USER_TEST(users, fork_stops_the_device,
 	  "after a fork the device writes no page of both (C24)")
 {
-	struct mm *mm = warm(s), *child;
+	struct mm *mm = stand_warm(s), *child;
 
 	stand_write(s, 0, P(0), 'B');
 	child = stand_fork(mm);
@@ -247,7 +223,7 @@ USER_TEST(users, fork_stops_the_device,
 USER_TEST(users, copy_reaches_the_device,
 	  "after the CPU broke a COW the device reads the copy (C19)")
 {
-	struct mm *mm = warm(s), *child = stand_fork(mm);
+	struct mm *mm = stand_warm(s), *child = stand_fork(mm);
 
 	EXPECT_EQ(stand_load(s, 0, P(0)), 'A');
 	REQUIRE(!wr(mm, P(0), 'B'));
@@ -259,7 +235,7 @@ USER_TEST(users, copy_reaches_the_device,
 USER_TEST(users, device_write_copies,
 	  "a device that writes a shared page gets a copy of its own (C23)")
 {
-	struct mm *mm = warm(s), *child = stand_fork(mm);
+	struct mm *mm = stand_warm(s), *child = stand_fork(mm);
 
 	EXPECT_EQ(stand_load(s, 0, P(0)), 'A');
 	REQUIRE(!stand_store(s, 0, P(0), 'B'));
@@ -271,7 +247,7 @@ USER_TEST(users, device_write_copies,
 USER_TEST(users, last_owner_writes_in_place,
 	  "who is left alone with a page gains W, and the device too (C30)")
 {
-	struct mm *mm = warm(s), *child = stand_fork(mm);
+	struct mm *mm = stand_warm(s), *child = stand_fork(mm);
 
 	EXPECT_EQ(stand_load(s, 0, P(0)), 'A'); /* "read only" is cached */
 	stand_exit(child);
@@ -279,79 +255,6 @@ USER_TEST(users, last_owner_writes_in_place,
 	REQUIRE(!stand_store(s, 0, P(0), 'C'));
 
 	EXPECT_EQ(rd(mm, P(0)), 'C');
-}
-
-/* ---- coming and going --------------------------------------------------- */
-
-USER_TEST(users, exit_denies_first,
-	  "when the last user is gone the device reaches nothing (C49, B25)")
-{
-	struct mm *mm = warm(s);
-	struct page *page = page_at(mm, P(0));
-
-	stand_exit(mm);
-
-	expect_lost(s, P(0), page);
-	page_put(page);
-}
-
-USER_TEST(users, another_process_is_another,
-	  "bound to a second mm the device sees nothing of the first (C116)")
-{
-	struct mm *mm = warm(s), *other = stand_mm(s, 1);
-
-	REQUIRE(!wr(other, P(0), 'B'));
-	stand_unbind(s, 0);
-	stand_bind(s, 0, other);
-
-	EXPECT_EQ(stand_load(s, 0, P(0)), 'B');
-	REQUIRE(!mm_unmap(other, P(0), P(1)));
-	EXPECT_EQ(stand_load(s, 0, P(0)), BLOCKED);
-	EXPECT_EQ(rd(mm, P(0)), 'A');
-}
-
-USER_TEST(users, two_devices_one_mm,
-	  "a change reaches every device that is bound (C125)")
-{
-	struct mm *mm = warm(s);
-
-	stand_bind(s, 1, mm);
-	EXPECT_EQ(stand_load(s, 1, P(0)), 'A');
-	REQUIRE(!mm_discard(mm, P(0), P(1)));
-
-	EXPECT_EQ(stand_read(s, 0, P(0)), BLOCKED);
-	EXPECT_EQ(stand_read(s, 1, P(0)), BLOCKED);
-	REQUIRE(!stand_store(s, 1, P(0), 'B'));
-	EXPECT_EQ(stand_load(s, 0, P(0)), 'B');
-}
-
-USER_TEST(users, two_devices_two_mms,
-	  "a change of one mm leaves the other's device alone (C125)")
-{
-	struct mm *mm = warm(s), *other = stand_mm(s, 1);
-
-	stand_bind(s, 1, other);
-	REQUIRE(!stand_store(s, 1, P(0), 'B'));
-	stand_exit(mm);
-
-	EXPECT_EQ(stand_read(s, 0, P(0)), BLOCKED);
-	EXPECT_EQ(stand_read(s, 1, P(0)), 'B');
-}
-
-USER_TEST(users, bound_once,
-	  "a device that is bound is bound nowhere else, and stays bound")
-{
-	static struct sva sva;
-	static struct mirror mirror;
-	struct mm *mm = warm(s), *other = stand_mm(s, 1);
-
-	EXPECT_EQ(sva_bind(&sva, s->iommu, NULL, s->devid[0], 0, other),
-		  (uint64_t)-EBUSY);
-	EXPECT_EQ(mirror_bind(&mirror, s->iommu, NULL, s->devid[0], 0, other),
-		  (uint64_t)-EBUSY);
-
-	EXPECT_EQ(stand_read(s, 0, P(0)), 'A');
-	EXPECT_EQ(rd(mm, P(0)), 'A');
 }
 
 /* ---- dirty -------------------------------------------------------------- */
@@ -396,41 +299,4 @@ USER_TEST(users, what_it_may_write_is_dirty,
 {
 	for (enum loss how = EVICTED; how <= DISCARDED; how++)
 		lose_what_it_wrote(s, how);
-}
-
-/* ---- out of memory ------------------------------------------------------ */
-
-USER_TEST(users, bind_without_memory,
-	  "each allocation of a bind fails once: then the device is not bound, "
-	  "and nothing is left over")
-{
-	struct mm *mm = stand_mm(s, 1);
-	int error = -ENOMEM;
-
-	for (unsigned n = 1; error; n++) {
-		inject_arm(n);
-		error = stand_try_bind(s, 0, mm);
-		EXPECT_EQ(inject_disarm(), error == -ENOMEM);
-		EXPECT_EQ(stand_read(s, 0, P(0)), BLOCKED);
-		EXPECT_STR_NULL(iommu_check(s->iommu));
-	}
-}
-
-USER_TEST(users, fault_without_memory,
-	  "each allocation of a fault fails once: the device gets nothing, and "
-	  "everything when there is memory again")
-{
-	struct mm *mm = stand_mm(s, 1);
-	int error = -ENOMEM;
-
-	stand_bind(s, 0, mm);
-	for (unsigned n = 1; error; n++) {
-		inject_arm(n);
-		error = stand_fault(0, P(0), PROT_W);
-		EXPECT_EQ(inject_disarm(), error == -ENOMEM);
-		if (error)
-			EXPECT_EQ(stand_read(s, 0, P(0)), BLOCKED);
-	}
-	EXPECT_EQ(stand_store(s, 0, P(0), 'A'), 0);
-	EXPECT_EQ(rd(mm, P(0)), 'A');
 }

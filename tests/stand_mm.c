@@ -172,6 +172,13 @@ struct mirror *stand_bind_mirror(struct stand *s, unsigned dev, struct mm *mm)
 	return &bind(s, dev, USER_MIRROR, mm)->mirror;
 }
 
+const struct admission *stand_door(unsigned dev)
+{
+	struct user *u = &users[dev];
+
+	return u->kind == USER_SVA ? &u->sva.door : &u->mirror.door;
+}
+
 void stand_unbind(struct stand *s, unsigned dev)
 {
 	struct user *u = &users[dev];
@@ -204,6 +211,27 @@ int stand_store(struct stand *s, unsigned dev, va_t va, uint64_t v)
 	if (!error)
 		stand_write(s, dev, va, v);
 	return error;
+}
+
+struct mm *stand_warm(struct stand *s)
+{
+	struct mm *mm = stand_mm(s, 2);
+
+	stand_bind(s, 0, mm);
+	REQUIRE(!wr(mm, P(0), 'A'));
+	REQUIRE(!stand_store(s, 0, P(0) + 8, 'a'));
+	REQUIRE(stand_load(s, 0, P(0)) == 'A');
+	return mm;
+}
+
+void stand_expect_lost(struct stand *s, va_t va, struct page *page)
+{
+	uint64_t word = stand_word(page);
+
+	EXPECT_EQ(stand_read(s, 0, va), BLOCKED);
+	stand_write(s, 0, va, 'X');
+	EXPECT_EQ(stand_word(page), word);
+	EXPECT(!stand_names(s, page));
 }
 
 /* ---- oracle ------------------------------------------------------------- */
@@ -248,7 +276,8 @@ void stand_mm_release(struct stand *s)
 	for (unsigned i = 0; i < STAND_DEVICES; i++) {
 		struct user *u = &users[i];
 
-		if (u->mm && u->kind == USER_MIRROR && !u->mirror.door.denied)
+		if (u->mm && u->kind == USER_MIRROR &&
+		    !LIST_EMPTY(&u->mirror.door.domain->members))
 			EXPECT_STR_NULL(mirror_check(&u->mirror));
 		stand_unbind(s, i);
 	}

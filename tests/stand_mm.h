@@ -59,6 +59,9 @@ struct sva *stand_bind_sva(struct stand *s, unsigned dev, struct mm *mm);
 struct mirror *stand_bind_mirror(struct stand *s, unsigned dev, struct mm *mm);
 void stand_unbind(struct stand *s, unsigned dev);
 
+/* What names it at its probes. */
+const struct admission *stand_door(unsigned dev);
+
 /* The bare bind, as the test's kind says: its error. */
 must_check int stand_try_bind(struct stand *s, unsigned dev, struct mm *mm);
 
@@ -72,6 +75,13 @@ must_check int stand_fault(unsigned dev, va_t va, enum prot access);
  * if that is refused.  Writes, after a fault: its error. */
 uint64_t stand_load(struct stand *s, unsigned dev, va_t va);
 must_check int stand_store(struct stand *s, unsigned dev, va_t va, uint64_t v);
+
+/* An mm of two pages: device 0 is bound, has read 'A' in page 0, and may write. */
+struct mm *stand_warm(struct stand *s);
+
+/* Expect that the page is out of device 0's reach, and that nothing cached names
+ * it any more. */
+void stand_expect_lost(struct stand *s, va_t va, struct page *page);
 
 /*
  * Coherence, at a quiet point: every entry of the device's own table names the
