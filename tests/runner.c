@@ -111,6 +111,8 @@ static void panic_report(const char *cause)
 		printk("# replay: make run T=%s.%s SEED=%lu SMP=%u\n", t->suite,
 		       t->name, run_seed, cpu_count());
 	stress_tell();
+	if (t) /* last: it must not cost us what is known already */
+		explain_show(t->suite, t->name);
 }
 
 static void run_test(const struct test *t, unsigned timeout)
