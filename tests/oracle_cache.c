@@ -170,13 +170,13 @@ void oracle_cache_use(uint16_t devid, iova_t iova, uint64_t len)
 	if (iommu && len) {
 		struct walk w = { iommu_get_dte(iommu, devid), devid, true };
 		uint16_t domain = (uint16_t)(w.dte.w[1] & D_DOMAIN);
-		uint64_t last = (iova + len - 1) >> PAGE_SHIFT;
+		iova_t at = iova & PAGE_MASK;
+		uint64_t n = (iova - at + len + PAGE_SIZE - 1) / PAGE_SIZE;
 
 		now++;
 		uses++;
-		/* By page: the last address of all has none behind it. */
-		for (uint64_t page = iova >> PAGE_SHIFT; page <= last; page++) {
-			if (!walk_to(&w, page << PAGE_SHIFT, &leaf))
+		for (; n--; at += PAGE_SIZE) { /* it may wrap */
+			if (!walk_to(&w, at, &leaf))
 				continue;
 			learn(KNOWN_LEAF, domain, devid, &leaf);
 			if (w.dte.w[1] & D_ATS)

@@ -27,6 +27,7 @@
 #include "mm/page.h"
 #include "tests/engines.h"
 #include "tests/model.h"
+#include "tests/oracle_device.h"
 #include "tests/test.h"
 
 #define STAND_DEVICES 2

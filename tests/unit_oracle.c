@@ -10,8 +10,6 @@
 #include "mm/pmm.h"
 #include "tests/gate.h"
 #include "tests/oracle_cache.h"
-#include "tests/oracle_canary.h"
-#include "tests/oracle_device.h"
 #include "tests/oracle_order.h"
 #include "tests/stand_mm.h"
 
