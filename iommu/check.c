@@ -188,7 +188,9 @@ static const char *check_member(struct iommu *iommu, const struct attachment *a)
 	spin_lock(&d->lock);
 	is = iommu_get_dte(iommu, a->devid);
 	want = domain_dte(d, a);
-	if (equal(&is, &want)) {
+	if (equal(&is, &want) && a->flags & ATTACH_CUT) {
+		why = NULL;
+	} else if (equal(&is, &want)) {
 		why = check_table(a->devid, is.w[0] & DTE0_ROOT,
 				  (unsigned)FIELD_GET(DTE0_MODE, is.w[0]), 0,
 				  is.w[0] & RIGHTS, d->shared);
@@ -210,7 +212,7 @@ const char *iommu_check(struct iommu *iommu)
 
 	rw_read_lock(&iommu->lock);
 	LIST_FOREACH (a, &iommu->attached, link) {
-		members++;
+		members += !(a->flags & ATTACH_CUT);
 		if (!why)
 			why = check_member(iommu, a);
 	}

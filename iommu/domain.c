@@ -128,6 +128,8 @@ struct dte domain_dte(const struct domain *d, const struct attachment *a)
 {
 	struct dte dte = dte_translate(pt_root_pa(&d->pt), d->pt.levels, d->id);
 
+	if (a->flags & ATTACH_CUT)
+		return iommu_deny(d->iommu);
 	if (a->flags & ATTACH_ATS)
 		dte.w[1] |= DTE1_I;
 	if (a->flags & ATTACH_PPR)
@@ -159,7 +161,7 @@ static int grow(struct domain *d)
 int domain_map(struct domain *d, iova_t iova, pa_t pa, uint64_t len,
 	       enum prot prot)
 {
-	uint64_t seq = 0;
+	struct flush f = { 0 };
 	int error;
 
 	if (!len || !IS_ALIGNED(iova | pa | len, PAGE_SIZE) ||
@@ -180,9 +182,9 @@ int domain_map(struct domain *d, iova_t iova, pa_t pa, uint64_t len,
 		error = pt_map(&d->pt, iova, pa, len, prot, true);
 	PROBE(domain_map, iova, pa);
 	if (!error && d->iommu->np_cache)
-		error = flush_submit(d, iova, iova + len, true, &seq);
+		error = flush_submit(d, iova, iova + len, true, &f);
 	spin_unlock(&d->lock);
-	return error ? error : queue_wait(&d->iommu->queue, seq);
+	return error ? error : flush_wait(d, &f, false);
 }
 
 /* Does a 2 MiB leaf reach over the edge at?  Then cut it there. */
@@ -196,7 +198,7 @@ static int edge_split(struct domain *d, iova_t at)
 int domain_unmap(struct domain *d, iova_t start, iova_t end)
 {
 	uintptr_t tables = 0;
-	uint64_t seq;
+	struct flush f;
 	int error;
 
 	if (start >= end || !IS_ALIGNED(start | end, PAGE_SIZE))
@@ -217,14 +219,14 @@ int domain_unmap(struct domain *d, iova_t start, iova_t end)
 	if (!error) {
 		PROBE(domain_clear, start, end);
 		pt_prune(&d->pt, start, end, table_collect, &tables);
-		error = flush_submit(d, start, end, tables, &seq);
+		error = flush_submit(d, start, end, tables, &f);
 	}
 	if (!error)
-		d->cleared = seq;
+		d->cleared = f.seq;
 	spin_unlock(&d->lock);
 	PROBE(domain_wait, start, end);
 	if (!error)
-		error = queue_wait(&d->iommu->queue, seq);
+		error = flush_wait(d, &f, false);
 	if (!error)
 		tables_free(tables);
 	return error;
@@ -249,7 +251,7 @@ static void protect_entries(struct domain *d, iova_t start, iova_t end,
 
 int domain_protect(struct domain *d, iova_t start, iova_t end, enum prot prot)
 {
-	uint64_t seq;
+	struct flush f;
 	int error;
 
 	if (start >= end || !IS_ALIGNED(start | end, PAGE_SIZE) ||
@@ -261,10 +263,10 @@ int domain_protect(struct domain *d, iova_t start, iova_t end, enum prot prot)
 		error = edge_split(d, end);
 	if (!error) {
 		protect_entries(d, start, end, prot);
-		error = flush_submit(d, start, end, false, &seq);
+		error = flush_submit(d, start, end, false, &f);
 	}
 	spin_unlock(&d->lock);
-	return error ? error : queue_wait(&d->iommu->queue, seq);
+	return error ? error : flush_wait(d, &f, false);
 }
 
 int domain_split(struct domain *d, iova_t iova)
@@ -339,6 +341,8 @@ int domain_attach(struct domain *d, uint16_t devid, unsigned flags)
 	rw_write_lock(&iommu->lock);
 	if (attachment_of(iommu, devid)) {
 		error = err(EBUSY);
+	} else if (flags & ATTACH_ATS && iommu_is_mute(iommu, devid)) {
+		error = err(EIO);
 	} else {
 		/* A member from here on: whoever flushes flushes for it too. */
 		LIST_INSERT_HEAD(&iommu->attached, a, link);
@@ -348,7 +352,7 @@ int domain_attach(struct domain *d, uint16_t devid, unsigned flags)
 		spin_unlock(&d->lock);
 	}
 	rw_write_unlock(&iommu->lock);
-	if (error == -EBUSY)
+	if (error == -EBUSY || error == -EIO)
 		pool_free(&attachments, a);
 	return error;
 }
@@ -357,6 +361,7 @@ int domain_detach(struct domain *d, uint16_t devid)
 {
 	struct iommu *iommu = d->iommu;
 	struct attachment *a;
+	struct mute_moment since;
 	int error;
 
 	rw_write_lock(&iommu->lock);
@@ -365,6 +370,7 @@ int domain_detach(struct domain *d, uint16_t devid)
 		rw_write_unlock(&iommu->lock);
 		return err(ENOENT);
 	}
+	since = mute_now(iommu);
 	/* Under its lock, or who grows the tree lets the device in again. */
 	spin_lock(&d->lock);
 	error = iommu_set_dte(iommu, devid, iommu_deny(iommu), d->id);
@@ -372,6 +378,9 @@ int domain_detach(struct domain *d, uint16_t devid)
 		LIST_REMOVE(a, member);
 	spin_unlock(&d->lock);
 	if (!error) {
+		/* It is harmless; but what it remembers must not come back. */
+		if (a->flags & ATTACH_ATS)
+			mute_answered(iommu, devid, since);
 		LIST_REMOVE(a, link);
 		pool_free(&attachments, a);
 	}

@@ -59,14 +59,17 @@ must_check int domain_flush(struct domain *domain, iova_t start, iova_t end);
 /* Give back its tables and its id; it has no member. */
 void domain_destroy(struct domain *domain);
 
-/* The device has a TLB of its own (ATS): tell it too. */
+/* The device has a TLB of its own (ATS): tell it too.  See iommu/mute.h. */
 #define ATTACH_ATS 1u
 /* It may send page requests (PRI): iommu/ppr.h serves them. */
 #define ATTACH_PPR 2u
+/* Not for callers: it was asked to forget, and did not answer; it is denied. */
+#define ATTACH_CUT BIT(31)
 
 /*
  * From now on the device sees memory through the domain.  -EBUSY if it is in
- * one, -ENOMEM; -ETIMEDOUT: it is a member, but may not see it yet.  May sleep.
+ * one, -EIO if it is mute (iommu/mute.h) and ATTACH_ATS, -ENOMEM; -ETIMEDOUT: it
+ * is a member, but may not see it yet.  May sleep.
  */
 must_check int domain_attach(struct domain *domain, uint16_t devid,
 			     unsigned flags);

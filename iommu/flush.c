@@ -9,6 +9,7 @@
  * IOMMU what it has just forgotten.
  */
 #include "iommu/flush.h"
+#include "kernel/probe.h"
 
 unsigned flush_commands(struct command out[FLUSH_MAX], uint16_t id,
 			iova_t start, iova_t end, bool tables)
@@ -32,51 +33,94 @@ unsigned flush_commands(struct command out[FLUSH_MAX], uint16_t id,
 	return n;
 }
 
+static bool has_tlb(const struct attachment *a)
+{
+	return (a->flags & (ATTACH_ATS | ATTACH_CUT)) == ATTACH_ATS;
+}
+
 int flush_submit(struct domain *d, iova_t start, iova_t end, bool tables,
-		 uint64_t *seq)
+		 struct flush *f)
 {
 	struct command c[FLUSH_MAX];
 	struct attachment *a;
 	unsigned n;
 	int error;
 
-	*seq = 0;
+	*f = (struct flush){ 0 };
 	/* The last detach has flushed everything; nobody fills it again. */
 	if (LIST_EMPTY(&d->members))
 		return 0;
 	n = flush_commands(c, d->id, start, end, tables);
-	error = queue_submit(&d->iommu->queue, c, n, seq);
+	error = queue_submit(&d->iommu->queue, c, n, &f->seq);
 	d->flushes++;
 	d->commands += n;
 	LIST_FOREACH (a, &d->members, member) {
 		if (error)
 			return error;
-		if (!(a->flags & ATTACH_ATS))
+		if (!has_tlb(a))
 			continue;
+		if (!f->asked)
+			f->since = mute_now(d->iommu);
+		f->asked = true;
 		c[0] = command_invalidate_iotlb_pages(
 			a->devid, a->devid, 1, command_range(start, end));
-		error = queue_submit(&d->iommu->queue, c, 1, seq);
+		error = queue_submit(&d->iommu->queue, c, 1, &f->seq);
 		d->commands++;
 	}
 	return error;
 }
 
+/*
+ * Take the right to a TLB, and everything else, from those who were silent.
+ * They stay members.  Context: domain->lock held.
+ */
+static int cut_mute(struct domain *d, struct mute_moment since)
+{
+	struct iommu *iommu = d->iommu;
+	struct attachment *a;
+	int error = 0;
+
+	LIST_FOREACH (a, &d->members, member) {
+		if (error || !has_tlb(a) ||
+		    mute_answered(iommu, a->devid, since))
+			continue;
+		a->flags |= ATTACH_CUT;
+		error = iommu_set_dte(iommu, a->devid, domain_dte(d, a), 0);
+		PROBE(device_cut, a->devid, since.ns);
+	}
+	return error;
+}
+
+int flush_wait(struct domain *d, const struct flush *f, bool locked)
+{
+	int error = queue_wait(&d->iommu->queue, f->seq);
+
+	if (error || !f->asked)
+		return error;
+	if (!locked)
+		spin_lock(&d->lock);
+	error = cut_mute(d, f->since);
+	if (!locked)
+		spin_unlock(&d->lock);
+	return error;
+}
+
 int flush_locked(struct domain *d, iova_t start, iova_t end, bool tables)
 {
-	uint64_t seq;
-	int error = flush_submit(d, start, end, tables, &seq);
+	struct flush f;
+	int error = flush_submit(d, start, end, tables, &f);
 
-	return error ? error : queue_wait(&d->iommu->queue, seq);
+	return error ? error : flush_wait(d, &f, true);
 }
 
 /* The wait is outside the lock: others may flush the same domain meanwhile. */
 int domain_flush(struct domain *d, iova_t start, iova_t end)
 {
-	uint64_t seq;
+	struct flush f;
 	int error;
 
 	spin_lock(&d->lock);
-	error = flush_submit(d, start, end, true, &seq);
+	error = flush_submit(d, start, end, true, &f);
 	spin_unlock(&d->lock);
-	return error ? error : queue_wait(&d->iommu->queue, seq);
+	return error ? error : flush_wait(d, &f, false);
 }

@@ -8,6 +8,7 @@
  * blocks on every QEMU and on hardware.  TV = 0 passes on QEMU 7.2, mode 0
  * without rights passes on 11.1 (docs/limits.md).
  */
+#include "iommu/mute.h"
 #include "iommu/ppr.h"
 #include "arch/clock.h"
 #include "kernel/err.h"
@@ -17,11 +18,11 @@
 #include "mm/pmm.h"
 
 #define TABLE_ORDER 9 /* 65,536 entries of 32 bytes: 2 MiB                  */
-#define IDS_ORDER   1 /* a bit for each                                     */
+#define IDS_ORDER   2 /* a bit for each domain id, and for each device      */
 #define BATCH       64u
 
 _Static_assert(DEVIDS * sizeof(struct dte) == PAGE_SIZE << TABLE_ORDER, "");
-_Static_assert(DOMAIN_IDS / 8 == PAGE_SIZE << IDS_ORDER, "");
+_Static_assert((DOMAIN_IDS + DEVIDS) / 8 == PAGE_SIZE << IDS_ORDER, "");
 
 /* ---- device table ------------------------------------------------------ */
 
@@ -204,7 +205,8 @@ static int memory_take(struct iommu *iommu, const struct iommu_config *config)
 	page_set_kind(iommu->empty, PAGE_IOMMU);
 	iommu->table = page_va(iommu->table_pages);
 	iommu->ids = page_va(iommu->ids_pages);
-	memset(iommu->ids, 0, DOMAIN_IDS / 8);
+	iommu->mute = iommu->ids + DOMAIN_IDS / 64;
+	memset(iommu->ids, 0, PAGE_SIZE << IDS_ORDER);
 	deny = iommu_deny(iommu);
 	for (unsigned i = 0; i < DEVIDS; i++)
 		iommu->table[i] = deny;
@@ -215,6 +217,7 @@ static int memory_take(struct iommu *iommu, const struct iommu_config *config)
 		      handle_request, iommu))
 		return err(ENOMEM);
 	iommu->requests.restarted = requests_lost;
+	iommu->events.early = mute_note;
 	return 0;
 }
 
@@ -256,7 +259,8 @@ static int switch_off(struct iommu *iommu)
 static int switch_on(struct iommu *iommu)
 {
 	const struct iommu_port *p = &iommu->port;
-	uint64_t control = CONTROL_COHERENT | CONTROL_CMD_BUF_EN;
+	uint64_t control = CONTROL_COHERENT | CONTROL_CMD_BUF_EN |
+			   FIELD_PREP(CONTROL_INV_TIMEOUT, INV_TIMEOUT_100MS);
 
 	reg_write(p, REG_DEV_TABLE_BASE,
 		  page_pa(iommu->table_pages) |

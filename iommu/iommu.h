@@ -40,6 +40,7 @@ struct attachment {
 
 /*
  * Key: (I) from iommu_start() to iommu_stop()  (L) lock  (D) the worker
+ *      (A) atomic
  */
 struct iommu {
 	struct iommu_port port;   /* (I)                                  */
@@ -52,7 +53,8 @@ struct iommu {
 	struct page *empty;       /* (I) the root of "deny"               */
 	LIST_HEAD(, attachment) attached; /* (L)                            */
 	uint64_t *ids;          /* (L) bit per domain id in use         */
-	struct page *ids_pages; /* (I)                                  */
+	uint64_t *mute;         /* (A) bit per device: iommu/mute.h     */
+	struct page *ids_pages; /* (I) of both                          */
 	unsigned id_hint;       /* (L) where the next search begins     */
 	struct command_queue queue;
 	struct iommu_log events, requests;

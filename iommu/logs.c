@@ -24,6 +24,7 @@
 #include "arch/clock.h"
 #include "arch/cpu.h"
 #include "kernel/err.h"
+#include "kernel/lock.h"
 #include "kernel/panic.h"
 #include "kernel/printk.h"
 #include "mm/pmm.h"
@@ -107,9 +108,13 @@ static bool take_one(struct iommu_log *log, unsigned head, bool patient)
 
 	copy.w[0] = visible_word(slot, log->port, patient);
 	copy.w[1] = READ_ONCE(slot->w[1]);
+	if (log->early && copy.w[0])
+		log->early(&copy, log->arg);
+	preempt_disable(); /* who peeks waits for the second half */
 	WRITE_ONCE(slot->w[0], 0);
 	WRITE_ONCE(slot->w[1], 0);
 	reg_write(log->port, log->kind->head, (head + SLOT) % log->size);
+	preempt_enable();
 	if (!copy.w[0]) {
 		log->lost++;
 		return false;
@@ -132,6 +137,7 @@ static void restart(struct iommu_log *log)
 
 	while (reg_read(p, REG_STATUS) & k->run && clock_ns() < end)
 		cpu_pause();
+	atomic_fetch_add(&log->era, 1);
 	control = reg_read(p, REG_CONTROL);
 	reg_write(p, REG_CONTROL, control & ~k->log_enable);
 	reg_write(p, REG_STATUS, k->overflow);
@@ -142,6 +148,7 @@ static void restart(struct iommu_log *log)
 		return;
 	}
 	reg_write(p, REG_CONTROL, control | k->log_enable);
+	atomic_fetch_add(&log->era, 1);
 	log->restarts++;
 	if (log->restarted)
 		log->restarted(log->arg);
@@ -170,4 +177,49 @@ unsigned log_drain(struct iommu_log *log)
 		return n;
 	restart(log);
 	return n + 1;
+}
+
+/* ---- beside who drains ------------------------------------------------- */
+
+/* How far head has come since it was there, in bytes. */
+static unsigned moved(const struct iommu_log *log, unsigned head)
+{
+	return (pointer(log, log->kind->head) - head) % log->size;
+}
+
+bool log_peek(struct iommu_log *log, log_handler *fn)
+{
+	unsigned head = pointer(log, log->kind->head);
+	unsigned left = (pointer(log, log->kind->tail) - head) % log->size;
+	uint64_t end = clock_ns() + VISIBLE_NS;
+
+	while (left) {
+		const struct log_entry *slot = &log->ring[head / SLOT];
+		struct log_entry copy = { { READ_ONCE(slot->w[0]),
+					    READ_ONCE(slot->w[1]) } };
+		unsigned step = SLOT;
+
+		if (FIELD_GET(LOG0_TYPE, copy.w[0])) {
+			fn(&copy, log->arg);
+		} else {
+			/* Not there yet, or not there any more. */
+			reg_read(log->port, REG_STATUS);
+			step = moved(log, head);
+			if (clock_ns() > end)
+				return false;
+			cpu_pause();
+		}
+		step = step < left ? step : left;
+		head = (head + step) % log->size;
+		left -= step;
+	}
+	return true;
+}
+
+bool log_lost_since(struct iommu_log *log, unsigned era)
+{
+	/* The bit before the count: it is cleared after that has risen. */
+	bool lost = reg_read(log->port, REG_STATUS) & log->kind->overflow;
+
+	return lost || era % 2 || log_era(log) != era;
 }

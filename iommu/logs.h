@@ -12,6 +12,7 @@
 #include "iommu/port.h"
 #include "iommu/regs.h"
 #include "mm/page.h"
+#include <stdatomic.h>
 
 #define LOG_MIN_BITS 8
 
@@ -38,12 +39,14 @@ struct iommu_log {
 	struct log_entry *ring;        /* (I) the IOMMU writes it           */
 	unsigned size;                 /* (I) bytes                         */
 	log_handler *handler;          /* (I)                               */
-	void (*restarted)(void *arg);  /* (I) entries were lost; or NULL    */
-	void *arg;                     /* (I)                               */
-	uint64_t entries;              /* (D) statistics, as the next       */
-	uint64_t restarts;             /* (D) after overflows               */
-	uint64_t lost;                 /* (D) counted by tail, never seen   */
-	bool dead;                     /* (D) it cannot be restarted        */
+	log_handler *early; /* (I) sees each before its slot is given back  */
+	void (*restarted)(void *arg); /* (I) entries were lost; or NULL    */
+	void *arg;                    /* (I)                               */
+	uint64_t entries;             /* (D) statistics, as the next       */
+	uint64_t restarts;            /* (D) after overflows               */
+	uint64_t lost;                /* (D) counted by tail, never seen   */
+	bool dead;                    /* (D) it cannot be restarted        */
+	_Atomic unsigned era; /* odd while it is off after an overflow     */
 };
 
 /* Memory for 2^bits entries, and the registers.  -ENOMEM, nothing changed. */
@@ -60,3 +63,21 @@ void log_stop(struct iommu_log *log);
  * come meanwhile.  Context: a thread; one at a time.
  */
 unsigned log_drain(struct iommu_log *log);
+
+/*
+ * Show fn every entry that is in the ring, and leave it there.  What another
+ * CPU drains meanwhile fn may miss; log->early has seen it then.  Returns false
+ * if an entry was counted and did not become visible.
+ * Context: thread; spin locks may be held.
+ */
+must_check bool log_peek(struct iommu_log *log, log_handler *fn);
+
+/*
+ * Has an entry been lost since log_era() was era?  Until then log_peek() and
+ * log->early have seen all.
+ */
+static inline unsigned log_era(struct iommu_log *log)
+{
+	return atomic_load(&log->era);
+}
+bool log_lost_since(struct iommu_log *log, unsigned era);

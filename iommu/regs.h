@@ -41,6 +41,7 @@ enum iommu_reg {
 #define CONTROL_EVENT_INT_EN BIT(3)
 #define CONTROL_COMWAIT_INT  BIT(4)
 #define CONTROL_INV_TIMEOUT  GENMASK(7, 5) /* of device TLBs; 0: never     */
+#define INV_TIMEOUT_100MS    3
 #define CONTROL_COHERENT     BIT(10)
 #define CONTROL_CMD_BUF_EN   BIT(12)
 #define CONTROL_PPR_LOG_EN   BIT(13)

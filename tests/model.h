@@ -17,7 +17,8 @@
  * Time.  The model has no clock.  A doorbell only queues; what is queued is
  * done in steps, and a step is a read of REG_STATUS or a call of model_step():
  * a driver that polls its completion word must therefore read REG_STATUS
- * between two looks.  The mode says how much a step does.
+ * between two looks.  The mode says how much a step does.  Only InvTimeOut is
+ * in the machine's time.
  *
  * Strictness.  Where the manual says "undefined" or "software must", the model
  * does the least useful thing and remembers a complaint in words: a driver that

@@ -14,6 +14,7 @@
  * A command that may not be halts the ring: older ones are still done, head
  * stays at it, CmdBufRun goes to 0; CmdBufEn 0 and 1 restarts.
  */
+#include "arch/clock.h"
 #include "kernel/probe.h"
 #include "tests/model_priv.h"
 
@@ -152,6 +153,16 @@ static bool must_wait(const struct fetched *i, const struct fetched *j)
 	return false;
 }
 
+/* 1 ms, 10 ms, ...; the one thing here that takes time and not steps. */
+static uint64_t timeout_ns(uint64_t control)
+{
+	uint64_t ns = 100000;
+
+	for (uint64_t i = FIELD_GET(CONTROL_INV_TIMEOUT, control); i; i--)
+		ns *= 10;
+	return ns;
+}
+
 /*
  * Can it be done now, as far as it depends on others than the IOMMU?  A device
  * that does not answer holds its command until the timeout that CONTROL sets,
@@ -166,8 +177,8 @@ static bool answered(struct model *m, struct fetched *f)
 	if (!FIELD_GET(CONTROL_INV_TIMEOUT, m->control))
 		return false;
 	if (!f->gives_up)
-		f->gives_up = m->stats.steps + INV_STEPS;
-	return m->stats.steps >= f->gives_up;
+		f->gives_up = clock_ns() + timeout_ns(m->control);
+	return clock_ns() >= f->gives_up;
 }
 
 static bool ready(struct model *m, unsigned i)

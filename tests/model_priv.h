@@ -122,13 +122,12 @@ struct late_record {
 #define LATE       64u
 #define ANSWERS    64u
 #define GROUPS     256u
-#define INV_STEPS  16u /* until a mute device times out                    */
 #define COMPLAINTS 120u
 
 struct fetched {
 	uint64_t w[2];
 	pa_t at;
-	uint64_t gives_up; /* step of the timeout, 0: has not begun         */
+	uint64_t gives_up; /* when it times out, 0: has not begun           */
 };
 
 struct ppr_answer {
@@ -259,6 +258,11 @@ struct cached_dte *dte_get(struct model *m, uint16_t devid, enum access a);
 /* As memory has it. */
 bool dte_read(struct model *m, uint16_t devid, uint64_t w[4]);
 void dte_drop(struct model *m, uint16_t devid);
+/*
+ * Would the IOMMU take what the device has translated itself?  If not, then what
+ * its TLB holds leads nowhere.
+ */
+bool dte_lets_tlb(struct model *m, uint16_t devid);
 
 /* What a request comes to; logs the event if it fails. */
 struct translation {

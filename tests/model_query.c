@@ -25,8 +25,15 @@ bool names_frame(struct model *m, pa_t frame, char *words, size_t len)
 
 	if (e)
 		return tell(m, e, "IOTLB", words, len);
-	e = cache_names(&m->device_tlb, frame);
-	return e && tell(m, e, "device TLB", words, len);
+	if (!cache_names(&m->device_tlb, frame))
+		return false;
+	for (e = NULL; (e = cache_next(&m->device_tlb, e));) {
+		uint64_t pages = frame ^ (e->value & VALUE_PAGE);
+
+		if (!(pages >> e->shift) && dte_lets_tlb(m, e->tag))
+			return tell(m, e, "device TLB", words, len);
+	}
+	return false;
 }
 
 bool names_table(struct model *m, pa_t table, char *words, size_t len)
@@ -199,6 +206,8 @@ static bool device_tlbs_true(struct model *m, char *words, size_t len)
 	while ((e = cache_next(&m->device_tlb, e))) {
 		uint64_t w[4], both = DTE0_VALID | DTE0_TVALID;
 
+		if (!dte_lets_tlb(m, e->tag))
+			continue;
 		if (!dte_read(m, e->tag, w) || (w[0] & both) != both ||
 		    !(w[1] & DTE1_TLB) || (e->value & MAY & ~dte_rights(w)) ||
 		    !translation_true(w, e))

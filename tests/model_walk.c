@@ -79,6 +79,17 @@ static struct cached_dte *dte_cached(struct model *m, uint16_t devid)
 	return NULL;
 }
 
+bool dte_lets_tlb(struct model *m, uint16_t devid)
+{
+	const struct cached_dte *d = dte_cached(m, devid);
+	uint64_t w[4];
+
+	if (!d && !dte_read(m, devid, w))
+		return false;
+	return (d ? d->w[0] : w[0]) & DTE0_VALID &&
+	       (d ? d->w[1] : w[1]) & DTE1_TLB;
+}
+
 void dte_drop(struct model *m, uint16_t devid)
 {
 	struct cached_dte *d = dte_cached(m, devid);

@@ -6,7 +6,10 @@
  * asks for the page at every access to a register, that is between any two steps
  * of a flush, and keeps what it gets.
  */
+#include "arch/clock.h"
+#include "iommu/mute.h"
 #include "kernel/err.h"
+#include "kernel/string.h"
 #include "tests/driver.h"
 
 #define DEV   8
@@ -177,25 +180,194 @@ TEST(ats, growth_keeps_the_device,
 	close_ats(v, d);
 }
 
-TEST(ats, mute_device_is_no_success,
-     "a device that never answers its invalidation: unmap says -ETIMEDOUT, for "
-     "the device still reaches the page")
+/* ---- a device that does not answer (iommu/mute.h) ---------------------- */
+
+#define NEIGHBOUR 9
+
+static void unmap_of_mute(struct driver *v, struct domain *d)
+{
+	uint64_t start = clock_ns();
+
+	model_set_ats(v->m, DEV, MODEL_ATS_MUTE);
+	driver_hush();
+	EXPECT_EQ(domain_unmap(d, IOVA, IO(1)), 0);
+	driver_speak();
+	EXPECT(clock_ns() - start < QUEUE_LIMIT_NS / 2);
+	v->between = NULL;
+	EXPECT(iommu_is_mute(&v->iommu, DEV));
+}
+
+static void reset(struct driver *v)
+{
+	model_set_ats(v->m, DEV, MODEL_ATS_NONE);
+	model_set_ats(v->m, DEV, MODEL_ATS_ON);
+	iommu_unmute(&v->iommu, DEV);
+	EXPECT(!iommu_is_mute(&v->iommu, DEV));
+}
+
+/* It still has the page in its TLB, and does not get there. */
+static void expect_cut(struct driver *v, struct page *page)
+{
+	EXPECT(device_names(v, IOVA));
+	EXPECT_EQ(driver_read(v, DEV, IOVA), 0);
+	EXPECT(!driver_write(v, DEV, IOVA, 'X'));
+	EXPECT(!model_names_frame(v->m, page_pa(page), NULL, 0));
+	EXPECT_EQ(*(uint64_t *)page_va(page), 'A');
+}
+
+TEST(ats, mute_device_is_cut_off,
+     "a device that never answers its invalidation is denied, so unmap keeps "
+     "its "
+     "word; the ring goes on, and its neighbour in the domain too")
+{
+	struct model_stats stats;
+	struct driver *v;
+	struct page *page;
+	struct domain *d = open_ats(&v, &page);
+
+	model_set_ats(v->m, NEIGHBOUR, MODEL_ATS_ON);
+	REQUIRE(!domain_map(d, IO(2), page_pa(page), PAGE_SIZE, RW));
+	REQUIRE(!domain_attach(d, NEIGHBOUR, ATTACH_ATS));
+	EXPECT_EQ(driver_read(v, NEIGHBOUR, IOVA), 'A');
+	unmap_of_mute(v, d);
+	expect_cut(v, page);
+	EXPECT(glob_match("*device 8 does not answer*", driver_printed));
+	EXPECT_EQ(driver_read(v, NEIGHBOUR, IOVA), 0);
+	EXPECT_EQ(driver_read(v, NEIGHBOUR, IO(2)), 'A');
+	EXPECT_STR_NULL(iommu_check(&v->iommu));
+	/* Once is enough: it is not asked again. */
+	EXPECT_EQ(domain_unmap(d, IO(2), IO(3)), 0);
+	model_stats(v->m, &stats);
+	EXPECT_EQ(stats.events[IOTLB_INV_TIMEOUT], 1);
+	REQUIRE(!domain_map(d, HIGH, page_pa(page), PAGE_SIZE, RW));
+	EXPECT_EQ(driver_read(v, DEV, HIGH), 0);
+	REQUIRE(!domain_detach(d, NEIGHBOUR));
+	close_ats(v, d);
+}
+
+TEST(ats, mute_device_comes_back_after_a_reset,
+     "a device that was mute may have no TLB, in no domain, until it was reset")
 {
 	struct driver *v;
 	struct page *page;
 	struct domain *d = open_ats(&v, &page);
 
-	/* So that no table is unhooked: it would have to be kept for ever. */
-	REQUIRE(!domain_map(d, IO(2), page_pa(page), PAGE_SIZE, RW));
+	unmap_of_mute(v, d);
+	REQUIRE(!domain_detach(d, DEV));
+	EXPECT_EQ(domain_attach(d, DEV, ATTACH_ATS), -EIO);
+	REQUIRE(!domain_attach(d, DEV, 0));
+	expect_cut(v, page);
+	REQUIRE(!domain_detach(d, DEV));
+	reset(v);
+	REQUIRE(!domain_attach(d, DEV, ATTACH_ATS));
+	REQUIRE(!domain_map(d, IOVA, page_pa(page), PAGE_SIZE, RW));
+	EXPECT_EQ(driver_read(v, DEV, IOVA), 'A');
+	close_ats(v, d);
+}
+
+TEST(ats, mute_device_is_noticed_when_it_leaves,
+     "and so may one that was silent when it was detached")
+{
+	struct driver *v;
+	struct page *page;
+	struct domain *d = open_ats(&v, &page);
+
+	/* Nobody wakes the log's thread. */
+	reg_write(&v->port, REG_CONTROL,
+		  reg_read(&v->port, REG_CONTROL) & ~CONTROL_EVENT_INT_EN);
 	model_set_ats(v->m, DEV, MODEL_ATS_MUTE);
 	driver_hush();
-	EXPECT_EQ(domain_unmap(d, IOVA, IO(1)), -ETIMEDOUT);
+	REQUIRE(!domain_detach(d, DEV));
 	driver_speak();
-	EXPECT_EQ(driver_read(v, DEV, IOVA), 'A');
-	EXPECT_EQ(page_kind(page), PAGE_DMA);
-	/* It is well again: what was queued is done. */
-	model_set_ats(v->m, DEV, MODEL_ATS_ON);
+	expect_cut(v, page);
+	EXPECT_EQ(domain_attach(d, DEV, ATTACH_ATS), -EIO);
+	reset(v);
+	REQUIRE(!domain_attach(d, DEV, ATTACH_ATS));
+	close_ats(v, d);
+}
+
+TEST(ats, late_event_is_waited_for,
+     "the event that says so becomes visible after the wait has ended: it is "
+     "waited for")
+{
+	struct driver *v;
+	struct page *page;
+	struct domain *d = open_ats(&v, &page);
+
+	model_set_log_delay(v->m, 400);
+	unmap_of_mute(v, d);
+	expect_cut(v, page);
+	close_ats(v, d);
+}
+
+/* The log's thread is faster, whenever it can be. */
+static void let_drain(struct driver *v)
+{
+	uint64_t end = clock_ns() + 2000000;
+
+	while (current() == flusher && clock_ns() < end &&
+	       reg_read(&v->port, REG_EVENT_HEAD) !=
+		       reg_read(&v->port, REG_EVENT_TAIL))
+		cpu_pause();
+}
+
+TEST_SMP(ats, drained_event_is_not_missed,
+	 "nor is one missed that the log's thread has taken away meanwhile", 2)
+{
+	struct driver *v;
+	struct page *page;
+	struct domain *d = open_ats(&v, &page);
+
+	flusher = current();
+	v->between = let_drain;
+	unmap_of_mute(v, d);
+	expect_cut(v, page);
+	close_ats(v, d);
+}
+
+/* It overflowed, and who restarts it does not get on: no event gets in. */
+static void log_off(struct driver *v, bool off)
+{
+	uint64_t control = reg_read(&v->port, REG_CONTROL);
+
+	atomic_fetch_add(&v->iommu.events.era, 1);
+	reg_write(&v->port, REG_CONTROL,
+		  off ? control & ~CONTROL_EVENT_LOG_EN
+		      : control | CONTROL_EVENT_LOG_EN);
+}
+
+TEST(ats, lost_event_is_no_answer,
+     "a log that may have lost it is no proof: the device is asked again, and "
+     "then cut off all the same")
+{
+	struct model_stats stats;
+	struct driver *v;
+	struct page *page;
+	struct domain *d = open_ats(&v, &page);
+
+	log_off(v, true);
+	unmap_of_mute(v, d);
+	log_off(v, false);
+	expect_cut(v, page);
+	model_stats(v->m, &stats);
+	EXPECT_EQ(stats.commands[INVALIDATE_IOTLB_PAGES], 3);
+	EXPECT_EQ(stats.events[IOTLB_INV_TIMEOUT], 0);
+	close_ats(v, d);
+}
+
+TEST(ats, full_log_blames_nobody,
+     "and a device that answers is believed, whatever the log has lost")
+{
+	struct driver *v;
+	struct page *page;
+	struct domain *d = open_ats(&v, &page);
+
+	REQUIRE(!domain_map(d, IO(2), page_pa(page), PAGE_SIZE, RW));
+	log_off(v, true);
 	EXPECT_EQ(domain_unmap(d, IOVA, IO(1)), 0);
+	log_off(v, false);
+	EXPECT(!iommu_is_mute(&v->iommu, DEV));
 	EXPECT_EQ(driver_read(v, DEV, IOVA), 0);
+	EXPECT_EQ(driver_read(v, DEV, IO(2)), 'A');
 	close_ats(v, d);
 }

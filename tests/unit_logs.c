@@ -205,10 +205,15 @@ TEST(logs, wrap_keeps_order_and_number,
 static void overflow(struct desk *d)
 {
 	for (unsigned i = 1; i < 4; i++) {
+		unsigned era = log_era(&d->log);
+
+		EXPECT(!log_lost_since(&d->log, era));
 		send_n(d, SLOTS + 50);
 		EXPECT_EQ(d->sent, d->next + CAPACITY);
+		EXPECT(log_lost_since(&d->log, era));
 		drain(d);
 		EXPECT_EQ(d->log.restarts, i);
+		EXPECT(log_lost_since(&d->log, era));
 		/* It runs, and its interrupt comes. */
 		d->interrupts = 0;
 		send_n(d, 1);
@@ -407,6 +412,7 @@ static void stuck_bit(struct desk *d)
 	drain(d);
 	expect_all_seen(d);
 	EXPECT(d->log.dead);
+	EXPECT(log_lost_since(&d->log, log_era(&d->log)));
 	EXPECT(!(reg_read(&d->port, REG_CONTROL) & d->log.kind->log_enable));
 	drain(d);
 	EXPECT_EQ(d->log.restarts, 0);
