@@ -11,6 +11,8 @@
 #include "arch/lapic.h"
 #include "drivers/pci.h"
 #include "iommu/regs.h"
+#include "kernel/string.h"
+#include "mm/pmm.h"
 
 #define RECORD      16u
 #define DEVICES     8u
@@ -42,10 +44,17 @@ static struct pri {
 	int owed;          /* (P) answers                                   */
 	uint16_t devid[DEVICES];         /* (P)                             */
 	struct pri_tally total[DEVICES]; /* (P)                             */
-	struct tag tags[DEVICES][TAGS];  /* (P)                              */
+	struct page *pages;              /* (I) of tags                     */
+	struct tag (*tags)[TAGS];        /* (P) by device                   */
 } pri = { .lock = SPINLOCK_INIT(RANK_MODEL, "pri") };
 
+#define TAG_PAGES_ORDER 7
+_Static_assert(sizeof(struct tag[DEVICES][TAGS]) <= PAGE_SIZE
+							    << TAG_PAGES_ORDER,
+	       "all tags in one block");
+
 struct waitq pri_news;
+struct pri_when pri_when;
 
 /* ---- what is owed ------------------------------------------------------- */
 
@@ -201,9 +210,12 @@ static void tapped_write(void *ctx, unsigned reg, uint64_t value)
 		atomic_fetch_add(&pri.doorbells, 1);
 		reg_write(&pri.real, reg, value);
 		atomic_fetch_add(&pri.doorbells, 1);
+		pri_when.told = rdtsc();
 		decode((unsigned)value);
 		return;
 	}
+	if (reg == REG_PPR_HEAD)
+		pri_when.taken = rdtsc();
 	flags = spin_lock_irq(&pri.lock);
 	if (reg == REG_STATUS) {
 		pri.status &= ~value;
@@ -264,6 +276,7 @@ static bool append(uint64_t w0, uint64_t w1, bool *tell)
 	WRITE_ONCE(slot[1], w1);
 	__atomic_store_n(&slot[0], w0, __ATOMIC_RELEASE);
 	reg_write(&pri.real, REG_PPR_TAIL, (tail + RECORD) % size);
+	pri_when.logged = rdtsc();
 	*tell = raise(STATUS_PPR_INT);
 	return true;
 }
@@ -365,9 +378,10 @@ void pri_open(struct stand *s)
 	pri.vector = s->model ? 0 : msi_vector();
 	for (unsigned i = 0; i < DEVICES; i++)
 		pri.total[i] = (struct pri_tally){ 0 };
-	for (unsigned i = 0; i < DEVICES; i++)
-		for (unsigned j = 0; j < TAGS; j++)
-			pri.tags[i][j] = (struct tag){ 0 };
+	pri.pages = pages_alloc(TAG_PAGES_ORDER);
+	REQUIRE(pri.pages);
+	pri.tags = page_va(pri.pages);
+	memset(pri.tags, 0, sizeof(struct tag[DEVICES][TAGS]));
 	waitq_init(&pri_news);
 	pri.real = s->iommu->port;
 	pri.s = s;
@@ -383,11 +397,12 @@ void pri_close(void)
 		return;
 	EXPECT_EQ(pri_unanswered(), 0);
 	pri.s = NULL;
-	if (s->model)
-		return;
-	WRITE_ONCE(s->iommu->port.read, pri.real.read);
-	WRITE_ONCE(s->iommu->port.write, pri.real.write);
-	iommu_settle(s->iommu); /* its reader has left the tap */
+	if (!s->model) {
+		WRITE_ONCE(s->iommu->port.read, pri.real.read);
+		WRITE_ONCE(s->iommu->port.write, pri.real.write);
+		iommu_settle(s->iommu); /* its reader has left the tap */
+	}
+	page_put(pri.pages);
 }
 
 void pri_listen(pri_answer_fn *fn, void *arg)

@@ -69,5 +69,13 @@ unsigned pri_unanswered(void);
 /* Doorbells begun and ended: even and the same twice, none was in between. */
 uint64_t pri_doorbells(void);
 
+/* When, by rdtsc(), the last steps of a request were done on QEMU, for bench. */
+struct pri_when {
+	uint64_t logged; /* entry and tail are there, no interrupt yet      */
+	uint64_t taken;  /* the log's reader has given the slot back        */
+	uint64_t told;   /* the doorbell behind the answer has rung         */
+};
+extern struct pri_when pri_when;
+
 /* For stand.c: the model's COMPLETE_PPR_REQUEST. */
 void pri_answered(uint16_t devid, uint16_t tag, unsigned status);

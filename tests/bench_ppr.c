@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bench_ppr.c - what a page request costs, from log entry to answer
+ *
+ *   logged ── interrupt, reader ──► taken ── group, worker ──► begun
+ *                                                                │ mm_fault()
+ *   told ◄── command, doorbell, wait ── mapped ◄── domain_map() ─┘
+ *
+ * What QEMU and tests/pri.h do is before the first and after the last mark; in
+ * between it is two calls of the tap.  Everybody is on one CPU: switches between
+ * threads are in it.
+ */
+#include "arch/clock.h"
+#include "drivers/lsi.h"
+#include "iommu/quirks.h"
+#include "kernel/panic.h"
+#include "kernel/printk.h"
+#include "tests/bench.h"
+#include "tests/endpoint.h"
+#include "tests/stand_mm.h"
+
+#define ROUNDS 256u
+#define GROUP  16u
+
+static struct desk {
+	struct stand *s;
+	struct mm *mm;
+	struct domain *d;
+	uint64_t begun, faulted, mapped;
+	unsigned asked, answered;
+} desk;
+
+/* As a mirror would, but with its steps apart. */
+static enum ppr_status fault(void *arg, va_t va, enum prot access)
+{
+	struct desk *k = arg;
+	struct page *page;
+
+	(void)access;
+	k->begun = rdtsc();
+	if (mm_fault(k->mm, va, PROT_W))
+		return PPR_INVALID;
+	k->faulted = rdtsc();
+	page = page_at(k->mm, va);
+	if (domain_map(k->d, va, page_pa(page), PAGE_SIZE, IO_RW))
+		return PPR_INVALID;
+	page_put(page);
+	k->mapped = rdtsc();
+	return PPR_SUCCESS;
+}
+
+static void answered(void *arg, uint16_t devid, uint16_t tag, unsigned status)
+{
+	struct desk *k = arg;
+
+	(void)devid, (void)tag;
+	assert(status == PPR_SUCCESS);
+	k->answered++;
+}
+
+/* n pages from va on, in one group, and wait for the answer. */
+static void ask(struct desk *k, va_t va, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct model_ppr r = { .devid = k->s->devid[0],
+				       .tag = (uint16_t)(k->asked % 512),
+				       .last = i == n - 1,
+				       .read = true,
+				       .write = true,
+				       .iova = va + i * PAGE_SIZE };
+
+		assert(pri_log(pri_word(&r), r.iova));
+	}
+	k->asked++;
+	wait_event(&pri_news, READ_ONCE(k->answered) == k->asked);
+}
+
+static void report(const char *name, uint64_t ticks, unsigned count)
+{
+	bench_report(name, ticks >> 3, count, "instructions");
+}
+
+static struct desk *open_desk(struct stand *s, unsigned pages)
+{
+	struct desk *k = &desk;
+
+	*k = (struct desk){ .s = s };
+	stand_serve(s);
+	pri_open(s);
+	pri_listen(answered, k);
+	k->mm = stand_mm(s, pages);
+	return k;
+}
+
+/* ---- the steps -------------------------------------------------------------- */
+
+static void steps(struct stand *s)
+{
+	struct desk *k = open_desk(s, ROUNDS + GROUP * ROUNDS);
+	uint64_t drain = 0, work = 0, faults = 0, map = 0, told = 0, group = 0;
+	struct ppr_binding *b;
+
+	k->d = stand_domain(s);
+	stand_attach_as(s, 0, k->d, ATTACH_PPR | ATTACH_ATS);
+	assert(!ppr_bind(stand_ppr(s), s->devid[0], PPR_NO_PASID, fault, k,
+			 &b));
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		ask(k, P(i), 1);
+		drain += pri_when.taken - pri_when.logged;
+		work += k->begun - pri_when.taken;
+		faults += k->faulted - k->begun;
+		map += k->mapped - k->faulted;
+		told += pri_when.told - k->mapped;
+	}
+	report("ppr_round_trip", drain + work + faults + map + told, ROUNDS);
+	report("ppr_drain", drain, ROUNDS);
+	report("ppr_worker", work, ROUNDS);
+	report("ppr_fault", faults, ROUNDS);
+	report("ppr_map", map, ROUNDS);
+	report("ppr_complete", told, ROUNDS);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		ask(k, P(ROUNDS + i * GROUP), GROUP);
+		group += pri_when.told - pri_when.logged;
+	}
+	report("ppr_page_of_16", group, ROUNDS * GROUP);
+}
+
+/* ---- those who use it --------------------------------------------------------- */
+
+static const char *user_name;
+static struct endpoint e;
+
+static void user(struct stand *s)
+{
+	struct desk *k = open_desk(s, ROUNDS);
+	uint64_t total = 0;
+
+	stand_bind(s, 0, k->mm);
+	k->asked = k->answered = 0; /* the chip's own pages */
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		ask(k, P(i), 1);
+		total += pri_when.told - pri_when.logged;
+	}
+	report(user_name, total, ROUNDS);
+}
+
+static void faults_of_endpoint(struct stand *s)
+{
+	struct desk *k = open_desk(s, ROUNDS);
+	uint64_t ns, t;
+
+	stand_bind(s, 0, k->mm);
+	endpoint_open(&e, s, 0, NULL);
+	assert(!endpoint_write(&e, P(0), 'A'));
+	ns = clock_ns();
+	t = bench_start();
+	for (unsigned i = 1; i < ROUNDS; i++)
+		assert(!endpoint_write(&e, P(i), 'A'));
+	bench_report("ppr_faulting_write", bench_stop(t), ROUNDS - 1,
+		     "instructions");
+	ns = clock_ns() - ns;
+	bench_report("ppr_faults_per_second",
+		     (ROUNDS - 1) * UINT64_C(1000000000) / ns, 1, "faults");
+	assert(e.stats.faults == ROUNDS && !e.stats.fruitless);
+}
+
+/* ---- */
+
+static bool possible(void)
+{
+	if (iommu_machine() && lsi_at(0) && lsi_at(1) &&
+	    iommu_quirks()->ppr_tail_writable && iommu_quirks()->ppr_translates)
+		return true;
+	printk("# no IOMMU with a PPR log, or no lsi0 and lsi1: nothing is "
+	       "measured\n");
+	return false;
+}
+
+BENCH(ppr_steps, "a page request from log entry to answer, step by step")
+{
+	if (!possible())
+		return;
+	stand_test("qemu", steps);
+	stand_release();
+}
+
+BENCH(ppr_users, "the same for a device that shares the table, or mirrors it")
+{
+	if (!possible())
+		return;
+	user_name = "ppr_sva_round_trip";
+	stand_user_test(USER_SVA, "qemu", user);
+	stand_release();
+	user_name = "ppr_mirror_round_trip";
+	stand_user_test(USER_MIRROR, "qemu", user);
+	stand_release();
+	stand_user_test(USER_SVA, "qemu", faults_of_endpoint);
+	stand_release();
+}
