@@ -34,7 +34,7 @@
 #include <stddef.h>
 #include "mm/pt.h"
 
-#define CELL_WRITERS 3
+#define CELL_WRITERS 5  /* CPUs and devices                              */
 #define CELL_PAGES   24 /* of the window; at most 64                       */
 #define CELL_OBJECT  8  /* pages of the object: cells 1 to CELL_OBJECT     */
 #define CELL_NONE    0

@@ -223,7 +223,8 @@ static bool iommu_has(const struct known *k)
 	const struct known *i = NULL;
 
 	while ((i = known_of_frame(k->frame, i)))
-		if (i->kind == KNOWN_LEAF && i->iova == k->iova)
+		if (i->kind == KNOWN_LEAF && i->iova == k->iova &&
+		    i->devid == k->devid)
 			return true;
 	return false;
 }

@@ -10,18 +10,17 @@
 #include "mm/mmu_notifier.h"
 #include "tests/oracle_device.h"
 
-#define FOLLOWED  256u
 #define NESTED    8u
 #define LISTENERS 64u
 
-/* Key: the thread itself, but for id, by which it takes the place. */
+/* Key: the thread itself */
 struct follow {
-	_Atomic uint32_t id; /* 0: nobody has been here                    */
-	uint64_t cleared;    /* mm of an entry that is not yet told; 0     */
-	uint64_t va;         /* ... its address                            */
-	bool telling;        /* inside invalidate_range                    */
-	uint64_t queued;     /* the last number of its commands; 0: seen   */
-	unsigned windows;    /* open now                                   */
+	uint32_t id;      /* whose it is                                */
+	uint64_t cleared; /* mm of an entry that is not yet told; 0     */
+	uint64_t va;      /* ... its address                            */
+	bool telling;     /* inside invalidate_range                    */
+	uint64_t queued;  /* the last number of its commands; 0: seen   */
+	unsigned windows; /* open now                                   */
 	uint64_t window[NESTED]; /* ... of these mms                       */
 	bool refused;            /* the next start is none                 */
 };
@@ -30,27 +29,24 @@ struct listener {
 	uint64_t mm, mn;
 };
 
-static struct follow followed[FOLLOWED];
+static struct follow followed[THREADS_MAX];
 static struct spinlock lock = SPINLOCK_INIT(RANK_ORACLE, "listeners");
 static struct listener listeners[LISTENERS]; /* under lock                  */
 static _Atomic unsigned n_listeners;
 static _Atomic uint64_t steps;
 static bool on;
 
-/* NULL: a thread that cannot be told from another one with the same place. */
+/* The place belongs to whoever has the thread's; who had it before has ended. */
 static struct follow *me(void)
 {
 	struct thread *t = cpu_current();
-	struct follow *f = t ? &followed[t->id % FOLLOWED] : NULL;
-	uint32_t id =
-		f ? atomic_load_explicit(&f->id, memory_order_relaxed) : 0;
+	struct follow *f;
 
-	if (!f || id == t->id)
-		return f;
-	/* Whoever had the place has ended: ids are not given twice. */
-	if (f->cleared || f->windows || f->queued ||
-	    !atomic_compare_exchange_strong(&f->id, &id, t->id))
-		return NULL;
+	if (t < threads || t >= threads + THREADS_MAX)
+		return NULL; /* idle, or none yet */
+	f = &followed[t - threads];
+	if (f->id != t->id)
+		*f = (struct follow){ .id = t->id };
 	return f;
 }
 
@@ -289,7 +285,7 @@ void oracle_order_close(void)
 	on = false;
 	for (unsigned i = 0; i < ARRAY_SIZE(watched); i++)
 		probe_watch(watched[i].name, NULL);
-	for (unsigned i = 0; i < FOLLOWED; i++)
+	for (unsigned i = 0; i < THREADS_MAX; i++)
 		if (followed[i].windows)
 			oracle_complain("order: thread %u ends in a window of "
 					"mm %lx",

@@ -117,9 +117,8 @@ static void panic_report(const char *cause)
 
 static void run_test(const struct test *t, unsigned timeout)
 {
-	uint64_t limit = timeout    ? timeout
-			 : t->limit ? t->limit * stress_times()
-				    : TEST_LIMIT;
+	uint64_t usual = (t->limit ? t->limit : TEST_LIMIT) * stress_times();
+	uint64_t limit = timeout ? timeout : usual;
 	struct oracle before;
 	struct thread *thread;
 	uint64_t start, us;

@@ -3,13 +3,14 @@
  * stress.c - draw operations, leave some out, tell what failed
  */
 #include "tests/stress.h"
+#include "arch/clock.h"
 #include "kernel/panic.h"
 #include "kernel/printk.h"
 #include "kernel/string.h"
 
 #define RANGES_MAX 64
-#define SAID_MAX   64     /* a longer list tells nobody anything             */
-#define PROGRESS   100000 /* operations between two lines                */
+#define SAID_MAX   64 /* a longer list tells nobody anything             */
+#define SILENCE_NS UINT64_C(10000000000) /* then a line says how far we are */
 
 struct numbers {
 	unsigned low, high; /* both run                                    */
@@ -196,6 +197,7 @@ void op_words(const struct op_kind *kinds, const struct op *op, char *buf,
 /* ---- a run ------------------------------------------------------------- */
 
 static struct stress *running;
+static _Atomic uint64_t spoke; /* ns: when the last line was printed      */
 
 static unsigned planned_ops(unsigned actors)
 {
@@ -227,6 +229,7 @@ void stress_begin(struct stress *s)
 		}
 	}
 	said = s;
+	atomic_store(&spoke, clock_ns());
 	WRITE_ONCE(running, s);
 }
 
@@ -241,7 +244,11 @@ static void count_one(struct stress *s)
 	unsigned done = 1 + atomic_fetch_add_explicit(&s->done, 1,
 						      memory_order_relaxed);
 
-	if (times > 1 && done % PROGRESS == 0)
+	uint64_t last = atomic_load_explicit(&spoke, memory_order_relaxed);
+	uint64_t now = done % 1024 ? 0 : clock_ns();
+
+	if (now > last + SILENCE_NS &&
+	    atomic_compare_exchange_strong(&spoke, &last, now))
 		test_note("stress: %u operations done", done);
 }
 

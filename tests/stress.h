@@ -93,8 +93,8 @@ struct stress {
 };
 
 /* Say how large the run is, and, if only a few operations run, which.  Until
- * stress_end() a panic tells what has run.  With stress=N the run says how far
- * it is, or a runner would take it for dead. */
+ * stress_end() a panic tells what has run.  Every ten seconds a line says how
+ * far it is, or a runner would take it for dead. */
 void stress_begin(struct stress *s);
 void stress_end(struct stress *s);
 

@@ -45,7 +45,7 @@ static void photograph(struct one_actor *a, const struct moment *before,
 				!(l->seq & 1) && l->cell &&
 				!cell_is_object(l->cell) && (l->now & PROT_R);
 		kid->prot[i] = l->now;
-		for (unsigned k = 0; kid->known[i] && k < CELL_WRITERS; k++)
+		for (unsigned k = 0; kid->known[i] && k < one.writers; k++)
 			one_word(a, before, m, i, k, after->bound[0][k]);
 	}
 }
@@ -56,7 +56,7 @@ static void look_again(struct one_actor *a, const char *when)
 	struct kid *kid = &a->kid;
 
 	for (unsigned i = 0; i < CELL_PAGES; i++) {
-		for (unsigned k = 0; kid->known[i] && k < CELL_WRITERS; k++) {
+		for (unsigned k = 0; kid->known[i] && k < one.writers; k++) {
 			uint64_t got = rd(kid->mm, P(i) + 8 * k);
 
 			if (got != kid->word[i][k])
@@ -87,11 +87,11 @@ static void fork_parent(struct one_actor *a)
 
 	for (unsigned i = 0; i < CELL_PAGES; i++) {
 		before.look[i] = cell_look(i);
-		for (unsigned k = 0; k < CELL_WRITERS; k++)
+		for (unsigned k = 0; k < one.writers; k++)
 			before.bound[i][k] = cell_low(&before.look[i], k);
 	}
 	ret = mm_fork(one.mm, &child);
-	for (unsigned k = 0; k < CELL_WRITERS; k++)
+	for (unsigned k = 0; k < one.writers; k++)
 		after.bound[0][k] = cell_high(k);
 	for (unsigned i = 0; i < CELL_PAGES; i++)
 		after.look[i] = cell_look(i);
@@ -131,7 +131,7 @@ void one_fork(struct one_actor *a, const struct op *op)
 void one_kid(struct one_actor *a, const struct op *op)
 {
 	struct kid *kid = &a->kid;
-	unsigned i = op->page, k = op->dice % CELL_WRITERS;
+	unsigned i = op->page, k = op->dice % one.writers;
 	uint64_t tag = KID_TAG | a->number;
 	int ret;
 

@@ -24,9 +24,8 @@
 #include "mm/check.h"
 #include "tests/stress_one.h"
 
-#define OWNERS    2
-#define ROVER     (OWNERS + CELL_WRITERS)
-#define ACTORS    (ROVER + 1)
+#define OWNERS    2u
+#define USERS     3u
 #define ROUNDS    150
 #define ROUND_OPS 240 /* numbers of an actor in a round                   */
 
@@ -35,8 +34,8 @@ struct one one;
 /* ---- users -------------------------------------------------------------- */
 
 /* What was loaded from word k, by its address or in the frame of a pin. */
-static void check_value(struct one_actor *a, const struct look *before,
-			unsigned page, unsigned k, uint64_t low, uint64_t got)
+void one_value(struct one_actor *a, const struct look *before, unsigned page,
+	       unsigned k, uint64_t low, uint64_t got)
 {
 	struct bounds bounds = { low, cell_high(k) };
 	struct look after = cell_look(page);
@@ -46,7 +45,7 @@ static void check_value(struct one_actor *a, const struct look *before,
 		ONE_WRONG(a, "page %u word %u: %s", page, k, why);
 }
 
-static void check_may(struct one_actor *a, enum may may, int ret)
+void one_may(struct one_actor *a, enum may may, int ret)
 {
 	if (ret == 0 ? may == MAY_NOT : may == MAY_SURELY)
 		ONE_WRONG(a, "%s",
@@ -60,14 +59,14 @@ static void load(struct one_actor *a, unsigned page, unsigned k)
 	uint64_t low = cell_low(&before, k), got = rd(one.mm, P(page) + 8 * k);
 
 	after = cell_look(page);
-	check_may(a, cell_may(&before, &after, PROT_R), got == BAD ? -1 : 0);
+	one_may(a, cell_may(&before, &after, PROT_R), got == BAD ? -1 : 0);
 	if (got != BAD)
-		check_value(a, &before, page, k, low, got);
+		one_value(a, &before, page, k, low, got);
 }
 
 static void one_read(struct one_actor *a, const struct op *op)
 {
-	load(a, op->page, op->dice % CELL_WRITERS);
+	load(a, op->page, op->dice % one.writers);
 }
 
 static void one_write(struct one_actor *a, const struct op *op)
@@ -77,7 +76,7 @@ static void one_write(struct one_actor *a, const struct op *op)
 	int ret = wr(one.mm, P(op->page) + 8 * a->writer, tag);
 
 	after = cell_look(op->page);
-	check_may(a, cell_may(&before, &after, PROT_W), ret);
+	one_may(a, cell_may(&before, &after, PROT_W), ret);
 	cell_store_end(a->writer, &before, &after, ret == 0);
 }
 
@@ -88,7 +87,7 @@ static void one_fault(struct one_actor *a, const struct op *op)
 	int ret = mm_fault(one.mm, P(op->page), right);
 
 	after = cell_look(op->page);
-	check_may(a, cell_may(&before, &after, right), ret);
+	one_may(a, cell_may(&before, &after, right), ret);
 }
 
 /* The frame's owner, say a device, reads and writes it: all see one memory. */
@@ -96,11 +95,11 @@ static void use_pinned(struct one_actor *a, const struct op *op,
 		       const struct look *before, struct page *page)
 {
 	volatile uint64_t *frame = page_va(page);
-	unsigned k = op->dice % CELL_WRITERS;
+	unsigned k = op->dice % one.writers;
 	uint64_t low = cell_low(before, k);
 	struct look after;
 
-	check_value(a, before, op->page, k, low, frame[k]);
+	one_value(a, before, op->page, k, low, frame[k]);
 	if (!(op->dice & BIT(8)))
 		return;
 	frame[a->writer] = cell_store_begin(a->writer, op->page);
@@ -118,7 +117,7 @@ static void one_pin(struct one_actor *a, const struct op *op)
 		pin_pages(one.mm, P(op->page), 1, write ? PIN_WRITE : 0, &page);
 
 	after = cell_look(op->page);
-	check_may(a, cell_may(&before, &after, write ? PROT_W : PROT_R), ret);
+	one_may(a, cell_may(&before, &after, write ? PROT_W : PROT_R), ret);
 	if (ret)
 		return;
 	for (unsigned i = 0; i <= op->dice % 4; i++) {
@@ -144,12 +143,6 @@ static void one_evict(struct one_actor *a, const struct op *op)
 		page_referenced(page);
 	page_put(page);
 }
-
-struct role {
-	struct op_kind kinds[9];
-	one_op *run[8]; /* in their order                                  */
-	unsigned ops;   /* of a round: so many that all end about together */
-};
 
 static const struct role owner = {
 	{ { "map", 20, OP_RANGE | OP_PROT | OP_OBJECT },
@@ -186,7 +179,10 @@ static const struct role rover = { { { "evict", 66, OP_PAGE },
 
 static const struct role *role_of(unsigned actor)
 {
-	return actor < OWNERS ? &owner : actor < ROVER ? &user : &rover;
+	return actor < OWNERS       ? &owner
+	       : actor < ONE_ROVER  ? &user
+	       : actor == ONE_ROVER ? &rover
+				    : &one_device;
 }
 
 /* ---- the run ----------------------------------------------------------- */
@@ -210,7 +206,7 @@ static void words(unsigned actor, unsigned number, char *buf, size_t len)
 {
 	struct op op = draw(actor, number);
 
-	if (number % ROUND_OPS < role_of(actor)->ops)
+	if (number % one.round_ops < role_of(actor)->ops)
 		op_words(role_of(actor)->kinds, &op, buf, len);
 	else
 		snprintk(buf, len, "no operation: the end of its round");
@@ -265,7 +261,7 @@ static uint64_t some_cpus(struct rng *rng)
 /* Does any actor do anything in the round that begins at this number? */
 static bool round_runs(unsigned begin)
 {
-	for (unsigned i = 0; i < ACTORS; i++)
+	for (unsigned i = 0; i < one.actors; i++)
 		if (stress_any(i, begin, begin + role_of(i)->ops))
 			return true;
 	return false;
@@ -276,43 +272,93 @@ static void last_look(struct one_actor *a)
 {
 	mm_bind(one.mm);
 	for (unsigned i = 0; i < CELL_PAGES; i++)
-		for (unsigned k = 0; k < CELL_WRITERS; k++)
+		for (unsigned k = 0; k < one.writers; k++)
 			load(a, i, k);
 	mm_bind(NULL);
 	EXPECT_STR_NULL(mm_check());
+	if (one.guests)
+		one.guests->quiet();
+}
+
+/* Users write words 0 to 2, devices those behind. */
+static unsigned writer_of(unsigned actor)
+{
+	return actor < ONE_ROVER ? actor - OWNERS
+				 : actor - ONE_ROVER - 1 + USERS;
 }
 
 static void run_actors(uint64_t cpus)
 {
-	static struct one_actor actor[ACTORS];
-	struct thread *t[ACTORS];
+	static struct one_actor actor[STRESS_ACTORS];
+	struct thread *t[STRESS_ACTORS];
 
-	for (unsigned i = 0; i < ACTORS; i++) {
-		actor[i] = (struct one_actor){ .id = i, .writer = i - OWNERS };
+	for (unsigned i = 0; i < one.actors; i++) {
+		actor[i] =
+			(struct one_actor){ .id = i, .writer = writer_of(i) };
 		t[i] = thread_create_on(cpus, "actor", actor_main, &actor[i]);
 		EXPECT(t[i]);
 	}
-	for (unsigned i = 0; i < ACTORS; i++)
+	for (unsigned i = 0; i < one.actors; i++)
 		if (t[i])
 			thread_join(t[i]);
-	last_look(&actor[ROVER]);
+	last_look(&actor[ONE_ROVER]);
 }
 
 /* Nothing in here ends the test: the ticks must be set back. */
-static void one_round(unsigned begin, uint64_t cpus)
+static void one_round(unsigned round, uint64_t cpus)
 {
-	atomic_store(&one.run.from, begin);
+	const struct one_guests *g = one.guests;
+
+	atomic_store(&one.run.from, round * one.round_ops);
 	cells_reset();
-	one.mm = mm_create();
+	one.mm = g ? g->begin(round) : mm_create();
 	one.object = object_create(CELL_OBJECT);
 	if (one.mm && one.object && one_map_all() == 0)
 		run_actors(cpus);
 	else
-		ONE_WRONG(&(struct one_actor){ .id = ROVER }, "no memory");
-	if (one.mm)
+		ONE_WRONG(&(struct one_actor){ .id = ONE_ROVER }, "no memory");
+	if (g)
+		g->end(round);
+	else if (one.mm)
 		mm_put(one.mm);
 	if (one.object)
 		object_put(one.object);
+}
+
+static unsigned ops_of_round(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < one.actors; i++)
+		n += role_of(i)->ops;
+	return n;
+}
+
+void one_run(unsigned rounds, const struct one *how)
+{
+	static unsigned repetition; /* of repeat=: the same, but other ticks */
+
+	rounds *= stress_times();
+	one = *how;
+	one.run = (struct stress){ .actors = how->actors,
+				   .ops = rounds * how->round_ops,
+				   .words = words };
+	stress_begin(&one.run);
+	for (unsigned r = 0; r < rounds && !one.run.failed; r++) {
+		unsigned begin = r * one.round_ops;
+		struct rng rng = rng_seed(test_seed() + begin +
+					  repetition * one.run.ops);
+
+		if (!round_runs(begin))
+			continue;
+		set_ticks(some_rate(&rng));
+		one_round(r, some_cpus(&rng));
+	}
+	repetition++;
+	set_ticks(TICK_HZ);
+	stress_end(&one.run);
+	if (!stress_planned() && !one.run.failed)
+		EXPECT_EQ(one.run.done, rounds * ops_of_round());
 }
 
 TEST_FULL(stress, one_mm,
@@ -320,27 +366,7 @@ TEST_FULL(stress, one_mm,
 	  "others allow, and nothing else",
 	  1, 300)
 {
-	static unsigned repetition; /* of repeat=: the same, but other ticks */
-	unsigned rounds = ROUNDS * stress_times();
-
-	one.run = (struct stress){ .actors = ACTORS,
-				   .ops = rounds * ROUND_OPS,
-				   .words = words };
-	stress_begin(&one.run);
-	for (unsigned r = 0; r < rounds && !one.run.failed; r++) {
-		struct rng rng = rng_seed(test_seed() + r * ROUND_OPS +
-					  repetition * one.run.ops);
-
-		if (!round_runs(r * ROUND_OPS))
-			continue;
-		set_ticks(some_rate(&rng));
-		one_round(r * ROUND_OPS, some_cpus(&rng));
-	}
-	repetition++;
-	set_ticks(TICK_HZ);
-	stress_end(&one.run);
-	if (!stress_planned() && !one.run.failed)
-		EXPECT_EQ(one.run.done,
-			  rounds * (OWNERS * owner.ops +
-				    CELL_WRITERS * user.ops + rover.ops));
+	one_run(ROUNDS, &(struct one){ .writers = USERS,
+				       .actors = ONE_ROVER + 1,
+				       .round_ops = ROUND_OPS });
 }

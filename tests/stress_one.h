@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * stress_one.h - the actors of stress_one.c: who does what to the one mm
+ *
+ *   0, 1   owners     2, 3, 4   users, writers 0 to 2     5   rover
+ *   6, 7   devices, writers 3 and 4 (stress_device.c)
  */
 #pragma once
 
@@ -22,11 +25,26 @@ struct one_actor {
 	struct kid kid;
 };
 
+#define ONE_ROVER   5u
+#define ONE_DEVICES 2u
+
+/* What a run adds to the threads: where the mm comes from, and who else is in
+ * it.  Called by the test's own thread between rounds. */
+struct one_guests {
+	struct mm *(*begin)(unsigned round); /* NULL: something is wrong    */
+	void (*quiet)(void);                 /* all actors have ended       */
+	void (*end)(unsigned round);         /* and the mm goes             */
+};
+
 /* One round: all of it is made afresh for the next. */
 struct one {
 	struct mm *mm;
 	struct object *object;
 	struct stress run;
+	unsigned writers;   /* of CELL_WRITERS                              */
+	unsigned actors;    /* that run                                     */
+	unsigned round_ops; /* numbers of an actor in a round               */
+	const struct one_guests *guests; /* NULL: none                      */
 };
 
 extern struct one one;
@@ -34,6 +52,24 @@ extern struct one one;
 #define ONE_WRONG(a, ...) STRESS_WRONG(&one.run, (a)->id, __VA_ARGS__)
 
 typedef void one_op(struct one_actor *a, const struct op *op);
+
+struct role {
+	struct op_kind kinds[9];
+	one_op *run[8]; /* in their order                                  */
+	unsigned ops;   /* of a round: so many that all end about together */
+};
+
+/* Rounds of all actors: as many as said, times stress=N. */
+void one_run(unsigned rounds, const struct one *how);
+
+/* Did an access between two looks do what it had to?  What was loaded from word
+ * k; how it ended (0 or an error). */
+void one_value(struct one_actor *a, const struct look *before, unsigned page,
+	       unsigned k, uint64_t low, uint64_t got);
+void one_may(struct one_actor *a, enum may may, int ret);
+
+/* Of devices (stress_device.c). */
+extern const struct role one_device;
 
 /* Layout, by the one owner of these pages (stress_layout.c). */
 one_op one_map, one_unmap, one_protect, one_discard, one_remap;
