@@ -123,6 +123,21 @@ static void unbind(void *s)
 	stand_unbind(s, 0);
 }
 
+#define TURNS_OF_AN_UNBIND 100000u
+
+/* Begin an unbind: it has denied, begins no fault any more, and waits. */
+static void begin_unbind(struct stand *s, struct task *t)
+{
+	const struct ppr_binding *b = stand_door(0)->binding;
+
+	spawn(t, unbind, s);
+	/* The faults in work, which stand, keep the binding. */
+	for (unsigned i = 0; i < TURNS_OF_AN_UNBIND && !READ_ONCE(b->dying);
+	     i++)
+		yield();
+	EXPECT(still_waits(t));
+}
+
 USER_TEST(requests, exit_with_a_fault_in_work,
 	  "the mm goes while a fault is in work: that one is answered, the "
 	  "device is denied, the next finds nobody (C114)")
@@ -156,8 +171,7 @@ USER_TEST(requests, unbind_waits_for_the_fault,
 	gate_close(&g, "fault_fresh", mm);
 	endpoint_begin(&e, &job);
 	gate_await(&g);
-	spawn(&t, unbind, s);
-	EXPECT(still_waits(&t));
+	begin_unbind(s, &t);
 	EXPECT_EQ(stand_read(s, 0, P(1)), BLOCKED); /* denied already */
 	gate_open(&g);
 	join(&t);
@@ -165,6 +179,95 @@ USER_TEST(requests, unbind_waits_for_the_fault,
 	EXPECT_EQ(pri_unanswered(), 0);
 	EXPECT_EQ(endpoint_end(&e, &job), -EFAULT);
 	EXPECT_EQ(rd(mm, P(0)), 0);
+}
+
+#define MANY 8u
+
+static struct {
+	struct mm *mm;
+	_Atomic unsigned inside;
+	_Atomic bool open;
+} held;
+
+static void hold(uint64_t mm, uint64_t va, void *arg)
+{
+	if (mm != (uint64_t)held.mm)
+		return;
+	atomic_fetch_add(&held.inside, 1);
+	while (!atomic_load(&held.open))
+		yield();
+}
+
+/* A write to each of MANY pages is asked for at once; as many faults are in work
+ * as one device may have, and stand.  How many. */
+static unsigned ask_for_many(struct stand *s, struct mm *mm)
+{
+	unsigned most = s->ppr.n_workers > 1 ? s->ppr.n_workers - 1 : 1;
+
+	held.mm = mm;
+	atomic_store(&held.inside, 0);
+	atomic_store(&held.open, false);
+	hook("fault_fresh", hold, NULL);
+	for (unsigned i = 0; i < MANY; i++)
+		REQUIRE(pri_send(&(struct model_ppr){
+				.devid = s->devid[0],
+				.tag = (uint16_t)(100 + i),
+				.last = true,
+				.write = true,
+				.user = true,
+				.iova = P(i) }) == PRI_LOGGED);
+	while (atomic_load(&held.inside) < most)
+		yield();
+	return most;
+}
+
+static void let_them_go(void)
+{
+	atomic_store(&held.open, true);
+	while (pri_unanswered())
+		yield();
+	unhook("fault_fresh");
+}
+
+USER_TEST(requests, unbind_with_many_queued,
+	  "an unbind finishes the faults in work and refuses those whose turn "
+	  "has not come; each request has one answer (C112, B51)")
+{
+	struct mm *mm = asking(s, MANY);
+	unsigned most = ask_for_many(s, mm), there = 0;
+	struct pri_tally tally;
+	struct task t;
+
+	EXPECT(most < MANY);
+	begin_unbind(s, &t);
+	let_them_go();
+	join(&t);
+
+	tally = pri_total(s->devid[0]);
+	EXPECT_EQ(tally.answered[PPR_SUCCESS], most);
+	EXPECT_EQ(tally.answered[PPR_INVALID], MANY - most);
+	for (unsigned i = 0; i < MANY; i++)
+		there += entry_at(mm, P(i)) != 0;
+	EXPECT_EQ(there, most);
+}
+
+USER_TEST(requests, exit_with_many_queued,
+	  "an exit waits for the faults in work; each request has one answer, "
+	  "and then nobody is left in the mm (C114, B51)")
+{
+	struct mm *mm = asking(s, MANY);
+	unsigned most = ask_for_many(s, mm);
+	struct pri_tally tally;
+	uint64_t word;
+
+	stand_exit(mm);
+	let_them_go();
+
+	tally = pri_total(s->devid[0]);
+	EXPECT(tally.answered[PPR_SUCCESS] >= most);
+	EXPECT_EQ(tally.answered[PPR_SUCCESS] + tally.answered[PPR_INVALID],
+		  MANY);
+	EXPECT_EQ(endpoint_read(&e, P(0), &word), -EFAULT);
 }
 
 /* ---- all at once -------------------------------------------------------- */
