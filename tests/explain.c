@@ -23,13 +23,14 @@
 
 /* ---- names -------------------------------------------------------------- */
 
-/* The test's own thread makes them; the runner reads them afterwards. */
+/* Made by any of the test's threads: each takes a place of its own, and is there
+ * when its name is. */
 static struct {
 	enum explain_kind kind;
 	uint64_t value;
 	const char *name;
 } names[NAMES];
-static unsigned n_names;
+static _Atomic unsigned n_names;
 static uint64_t since;
 static bool late;  /* the IOMMU is a model                                 */
 static bool ended; /* then table has what there was                        */
@@ -37,15 +38,18 @@ static struct timeline table;
 
 void explain_name(enum explain_kind kind, uint64_t value, const char *name)
 {
+	unsigned at;
+
 	for (unsigned i = 0; i < n_names; i++)
 		if (names[i].kind == kind && names[i].value == value) {
 			names[i].name = name;
 			return;
 		}
-	assert(n_names < NAMES);
-	names[n_names].kind = kind;
-	names[n_names].value = value;
-	names[n_names++].name = name;
+	at = atomic_fetch_add(&n_names, 1);
+	assert(at < NAMES);
+	names[at].kind = kind;
+	names[at].value = value;
+	WRITE_ONCE(names[at].name, name);
 }
 
 void explain_thread(const char *name)
@@ -61,6 +65,7 @@ void explain_begin(void)
 
 void explain_reset(void)
 {
+	memset(names, 0, sizeof(names));
 	n_names = 0;
 	late = false;
 	explain_begin();

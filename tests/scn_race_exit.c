@@ -185,6 +185,7 @@ static struct object_of {
 	struct mmu_notifier mn;
 	bool freed;
 } leaver, spy;
+static struct gate late_turn;
 static unsigned strangers; /* calls of one who never joined                */
 
 static void spied(struct mmu_notifier *mn, struct mm *of)
@@ -211,6 +212,7 @@ static void leaver_free(void)
 static void leaver_late(struct srcu_head *head)
 {
 	explain_thread("call_srcu");
+	gate_enter(&late_turn); /* or its place in the timeline were luck */
 	leaver_free();
 }
 
@@ -250,6 +252,7 @@ static uint64_t left_inside(struct stand *s, const struct mmu_notifier_ops *ops)
 	leaver = (struct object_of){ .mn.ops = ops };
 	REQUIRE(!mmu_notifier_register(&leaver.mn, mm)); /* called first */
 	gate_close(&t1_turn, NULL, NULL);
+	gate_close(&late_turn, NULL, NULL);
 	go(&t1, 0, "T1", take_page, NULL);
 	explain_begin();
 	EXPECT_EQ(device_reads(&client, A), 10);
@@ -259,6 +262,7 @@ static uint64_t left_inside(struct stand *s, const struct mmu_notifier_ops *ops)
 	join(&t1);
 	device_writes(&client, A, 66);
 	v = victim_reads(&victim);
+	gate_open(&late_turn);
 	mmu_notifier_synchronize();
 	EXPECT(leaver.freed);
 	explain_end();

@@ -74,7 +74,6 @@ static enum ppr_status serve(void *arg, va_t va, enum prot access)
 {
 	struct client *c = arg;
 
-	explain_thread("driver");
 	if (READ_ONCE(workaround.active)) {
 		says("window open: says SUCCESS");
 		return PPR_SUCCESS;
@@ -84,6 +83,12 @@ static enum ppr_status serve(void *arg, va_t va, enum prot access)
 	if (c->s->iommu->np_cache)
 		client_flush(c, va & PAGE_MASK, (va & PAGE_MASK) + PAGE_SIZE);
 	return PPR_SUCCESS;
+}
+
+/* Any of the driver's workers has a lane by this name. */
+static void name_worker(uint64_t va, uint64_t access, void *unused)
+{
+	explain_thread("driver");
 }
 
 static void endpoint_begins(struct stand *s, const struct mmu_notifier_ops *ops)
@@ -104,12 +109,14 @@ static void endpoint_begins(struct stand *s, const struct mmu_notifier_ops *ops)
 		EXPECT_EQ(word, 10);
 	}
 	EXPECT_EQ(e.stats.faults, 0); /* the CPU had touched them */
+	hook("ppr_fault", name_worker, NULL);
 	explain_begin();
 }
 
 static void endpoint_ends(void)
 {
 	explain_end();
+	unhook("ppr_fault");
 	endpoint_close(&e);
 	client_leave(&client);
 	mm_put(mm);
