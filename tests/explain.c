@@ -149,6 +149,7 @@ static const struct row rows[] = {
 	{ "clear_flush_young", LANE_CPU, "%sclear_flush_young %s", MM, ADDRESS,
 	  ALWAYS },
 	{ "frame_free", LANE_CPU, "free %s", FRAME, NONE, ALWAYS },
+	{ "table_free", LANE_CPU, "free %s", NONE, FRAME, ALWAYS },
 	{ "dte_set", LANE_CPU, "set DTE %s", DEVICE, NONE, ALWAYS },
 	{ "domain_map", LANE_CPU, "set I/O PTE %s", ADDRESS, NONE, ALWAYS },
 	{ "domain_clear", LANE_CPU, "clear I/O PTE %s", ADDRESS, NONE, ALWAYS },

@@ -204,7 +204,7 @@ IOMMU_TEST(race, fork_keeps_what_was_written,
 	EXPECT_EQ(forked(s, SVA), 13);
 	EXPECT_EQ(cpu_reads(mm, A), 13);
 	says("page request A, to write");
-	EXPECT_EQ(mm_fault(mm, A, PROT_W), 0);
+	EXPECT_EQ(sva_fault(&client.sva, A, PROT_W), 0);
 	device_writes(&client, A, 67);
 	EXPECT_EQ(cpu_reads(mm, A), 67);
 	EXPECT_EQ(rd(child, A), 13);
