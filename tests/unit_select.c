@@ -83,8 +83,9 @@ TEST(select, an_empty_run_is_refused, "globs that leave no test are an error")
 TEST(select, numbers_are_bounded, "no number is cut, wrapped or taken for 0")
 {
 	EXPECT_EQ(choose("seed=18446744073709551615")->seed, UINT64_MAX);
-	EXPECT_EQ(choose("timeout=7 repeat=3")->timeout, 7);
+	EXPECT_EQ(choose("timeout=7 explain repeat=3")->timeout, 7);
 	EXPECT_EQ(s.repeat, 3);
+	EXPECT(s.explain && !choose("repeat=3")->explain);
 	EXPECT(!s.error[0]);
 	EXPECT(refused("seed=18446744073709551616", "*decimal number*"));
 	EXPECT(refused("seed=", "*decimal number*"));
