@@ -11,6 +11,7 @@
  *
  * Locks: iommu->lock (attach, detach) > domain->lock (tables, members) > ring.
  */
+#include "iommu/domain_priv.h"
 #include "iommu/flush.h"
 #include "iommu/pt_amdv1.h"
 #include "kernel/err.h"
@@ -18,12 +19,12 @@
 #include "mm/pool.h"
 #include "mm/pt_large.h"
 
-static struct pool domains, attachments;
+static struct pool domains;
 
 void domain_init(void)
 {
 	pool_init(&domains, "domain", sizeof(struct domain));
-	pool_init(&attachments, "attachment", sizeof(struct attachment));
+	member_init();
 }
 
 /* ---- ids --------------------------------------------------------------- */
@@ -123,19 +124,6 @@ static void tables_free(uintptr_t list)
 }
 
 /* ---- mapping ----------------------------------------------------------- */
-
-struct dte domain_dte(const struct domain *d, const struct attachment *a)
-{
-	struct dte dte = dte_translate(pt_root_pa(&d->pt), d->pt.levels, d->id);
-
-	if (a->flags & ATTACH_CUT)
-		return iommu_deny(d->iommu);
-	if (a->flags & ATTACH_ATS)
-		dte.w[1] |= DTE1_I;
-	if (a->flags & ATTACH_PPR)
-		dte.w[0] |= DTE0_PPR;
-	return dte;
-}
 
 /*
  * One level more.  The new root leads to the old one, so that a member whose
@@ -314,79 +302,7 @@ bool domain_lookup(struct domain *d, iova_t iova, pa_t *pa, enum prot *prot)
 	return true;
 }
 
-/* ---- members ----------------------------------------------------------- */
-
-/* Context: iommu->lock held. */
-static struct attachment *attachment_of(struct iommu *iommu, uint16_t devid)
-{
-	struct attachment *a;
-
-	LIST_FOREACH (a, &iommu->attached, link)
-		if (a->devid == devid)
-			return a;
-	return NULL;
-}
-
-int domain_attach(struct domain *d, uint16_t devid, unsigned flags)
-{
-	struct iommu *iommu = d->iommu;
-	struct attachment *a = pool_alloc(&attachments);
-	int error = 0;
-
-	if (!a)
-		return err(ENOMEM);
-	a->devid = devid;
-	a->domain = d;
-	a->flags = flags;
-	rw_write_lock(&iommu->lock);
-	if (attachment_of(iommu, devid)) {
-		error = err(EBUSY);
-	} else if (flags & ATTACH_ATS && iommu_is_mute(iommu, devid)) {
-		error = err(EIO);
-	} else {
-		/* A member from here on: whoever flushes flushes for it too. */
-		LIST_INSERT_HEAD(&iommu->attached, a, link);
-		spin_lock(&d->lock);
-		LIST_INSERT_HEAD(&d->members, a, member);
-		error = iommu_set_dte(iommu, devid, domain_dte(d, a), 0);
-		spin_unlock(&d->lock);
-	}
-	rw_write_unlock(&iommu->lock);
-	if (error == -EBUSY || error == -EIO)
-		pool_free(&attachments, a);
-	return error;
-}
-
-int domain_detach(struct domain *d, uint16_t devid)
-{
-	struct iommu *iommu = d->iommu;
-	struct attachment *a;
-	struct mute_moment since;
-	int error;
-
-	rw_write_lock(&iommu->lock);
-	a = attachment_of(iommu, devid);
-	if (!a || a->domain != d) {
-		rw_write_unlock(&iommu->lock);
-		return err(ENOENT);
-	}
-	since = mute_now(iommu);
-	/* Under its lock, or who grows the tree lets the device in again. */
-	spin_lock(&d->lock);
-	error = iommu_set_dte(iommu, devid, iommu_deny(iommu), d->id);
-	if (!error)
-		LIST_REMOVE(a, member);
-	spin_unlock(&d->lock);
-	if (!error) {
-		/* It is harmless; but what it remembers must not come back. */
-		if (a->flags & ATTACH_ATS)
-			mute_answered(iommu, devid, since);
-		LIST_REMOVE(a, link);
-		pool_free(&attachments, a);
-	}
-	rw_write_unlock(&iommu->lock);
-	return error;
-}
+/* ---- the end ----------------------------------------------------------- */
 
 /* Nothing is cached under its id or of its tables: the last detach saw to that,
  * and so the next who gets the id finds nothing (B55). */

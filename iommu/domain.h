@@ -70,12 +70,16 @@ void domain_destroy(struct domain *domain);
  * From now on the device sees memory through the domain.  -EBUSY if it is in
  * one, -EIO if it is mute (iommu/mute.h) and ATTACH_ATS, -ENOMEM; -ETIMEDOUT: it
  * is a member, but may not see it yet.  May sleep.
+ *
+ * What the IOMMU cannot tell apart (iommu/alias.h) is in one domain: -EBUSY if
+ * its alias is in another, -EINVAL for flags of one whose number others bear.
  */
 must_check int domain_attach(struct domain *domain, uint16_t devid,
 			     unsigned flags);
 
 /*
- * From now on the device reaches nothing.  0, -ENOENT if it is not a member, or
+ * From now on the device reaches nothing, but what others of its alias, which
+ * are still members, do.  0, -ENOENT if it is not a member, or
  * -ETIMEDOUT: then it still is one, and may reach what it did.  May sleep.
  */
 must_check int domain_detach(struct domain *domain, uint16_t devid);

@@ -40,6 +40,15 @@ struct dte iommu_get_dte(const struct iommu *iommu, uint16_t devid)
 	return dte;
 }
 
+uint16_t iommu_alias(const struct iommu *iommu, uint16_t devid)
+{
+	for (unsigned i = 0; i < iommu->n_aliases; i++)
+		if (devid >= iommu->aliases[i].first &&
+		    devid <= iommu->aliases[i].last)
+			return iommu->aliases[i].alias;
+	return devid;
+}
+
 /*
  * V, TV, mode and root are in w[0], stored last and in one piece: the IOMMU
  * reads the old translation or the new one (B56).  The domain id is in w[1]:
@@ -285,7 +294,11 @@ int iommu_start(struct iommu *iommu, const struct iommu_port *port,
 
 	*iommu = (struct iommu){ .port = *port,
 				 .np_cache = config->np_cache,
-				 .bad_ids = config->bad_ids };
+				 .bad_ids = config->bad_ids,
+				 .n_aliases = config->n_aliases };
+	assert(config->n_aliases <= IOMMU_ALIASES);
+	for (unsigned i = 0; i < config->n_aliases; i++)
+		iommu->aliases[i] = config->aliases[i];
 	rw_init(&iommu->lock, RANK_IOMMU, "iommu");
 	waitq_init(&iommu->wake);
 	LIST_INIT(&iommu->attached);

@@ -13,6 +13,7 @@
  */
 #pragma once
 
+#include "iommu/alias.h"
 #include "iommu/dte.h"
 #include "iommu/logs.h"
 #include "iommu/queue.h"
@@ -27,12 +28,18 @@ struct iommu_config {
 	unsigned log_bits;   /* the same of both logs                       */
 	bool np_cache;       /* it may keep that a page was not there       */
 	uint16_t bad_ids;    /* bits that no domain's id may have           */
+	/* Whose requests bear another's number; copied. */
+	const struct iommu_alias *aliases;
+	unsigned n_aliases;
 };
 
 /* A device behind this IOMMU that is not denied. */
 struct attachment {
 	uint16_t devid;
 	unsigned flags; /* ATTACH_*                                         */
+	bool itself;    /* (L) it was attached, not only its number used    */
+	bool aliased;   /* (L) and is one of the users of its alias         */
+	unsigned users; /* (L) others whose requests bear its number        */
 	struct domain *domain;
 	LIST_ENTRY(attachment) link;   /* iommu->attached                   */
 	LIST_ENTRY(attachment) member; /* domain->members                   */
@@ -50,7 +57,9 @@ struct iommu {
 	struct rwsem lock;        /* RANK_IOMMU: who is attached where    */
 	struct page *table_pages; /* (I)                                  */
 	struct dte *table;        /* (L) w[0] stored in one piece         */
-	struct page *empty;       /* (I) the root of "deny"               */
+	unsigned n_aliases;       /* (I)                                  */
+	struct iommu_alias aliases[IOMMU_ALIASES]; /* (I)                 */
+	struct page *empty; /* (I) the root of "deny"               */
 	LIST_HEAD(, attachment) attached; /* (L)                            */
 	uint64_t *ids;          /* (L) bit per domain id in use         */
 	uint64_t *mute;         /* (A) bit per device: iommu/mute.h     */
@@ -111,6 +120,9 @@ must_check int iommu_set_dte(struct iommu *iommu, uint16_t devid,
 
 /* What the device's entry says now. */
 struct dte iommu_get_dte(const struct iommu *iommu, uint16_t devid);
+
+/* Under which other number the device's requests may come; its own: none. */
+uint16_t iommu_alias(const struct iommu *iommu, uint16_t devid);
 
 /* The deny entry. */
 struct dte iommu_deny(const struct iommu *iommu);

@@ -27,6 +27,7 @@
 #define ENTRY_ALIAS_RANGE  0x43
 #define ENTRY_EXT_SELECT   0x46 /* with settings that we do not need     */
 #define ENTRY_EXT_RANGE    0x47
+#define ALIAS_AT           5 /* that number, in the entry             */
 #define ENTRY_ACPI_HID     0xf0
 #define HID_LENGTH_AT      21u
 #define HID_HEADER         22u
@@ -80,22 +81,59 @@ static unsigned entry_length(const uint8_t *p, unsigned left)
 	return len > left ? 0 : len;
 }
 
+static const char *alias_add(struct ivrs *ivrs, unsigned first, unsigned last,
+			     uint16_t alias)
+{
+	for (unsigned i = 0; i < ivrs->n_aliases; i++) {
+		const struct iommu_alias *a = &ivrs->aliases[i];
+
+		if (first > a->last || last < a->first)
+			continue;
+		if (alias != a->alias)
+			return "the ACPI IVRS gives a device two aliases";
+		if (first >= a->first && last <= a->last)
+			return NULL; /* told twice */
+	}
+	if (ivrs->n_aliases == IVRS_ALIASES)
+		return "the ACPI IVRS names too many aliases";
+	ivrs->aliases[ivrs->n_aliases++] =
+		(struct iommu_alias){ (uint16_t)first, (uint16_t)last, alias };
+	return NULL;
+}
+
 /* A range that has begun and not ended; nothing begins meanwhile. */
 struct open_range {
-	bool open;
+	bool open, aliased;
 	unsigned first;
+	uint16_t alias;
 };
+
+static const char *range_end(struct ivrs *ivrs, struct open_range *range,
+			     unsigned last)
+{
+	const char *why = NULL;
+
+	if (!range->open || last < range->first)
+		return "an ACPI IVRS range ends before it began";
+	range->open = false;
+	if (range->aliased)
+		why = alias_add(ivrs, range->first, last, range->alias);
+	return why ? why : range_add(ivrs, range->first, last);
+}
 
 static const char *parse_entry(struct ivrs *ivrs, const uint8_t *p,
 			       struct open_range *range)
 {
 	unsigned devid = get16(p + 1);
+	const char *why;
 
 	switch (p[0]) {
 	case ENTRY_ALL:
 		return range_add(ivrs, 0, 0xffff);
-	case ENTRY_SELECT:
 	case ENTRY_ALIAS_SELECT:
+		why = alias_add(ivrs, devid, devid, get16(p + ALIAS_AT));
+		return why ? why : range_add(ivrs, devid, devid);
+	case ENTRY_SELECT:
 	case ENTRY_EXT_SELECT:
 		return range_add(ivrs, devid, devid);
 	case ENTRY_RANGE_START:
@@ -103,13 +141,13 @@ static const char *parse_entry(struct ivrs *ivrs, const uint8_t *p,
 	case ENTRY_EXT_RANGE:
 		if (range->open)
 			return "an ACPI IVRS range begins inside another";
-		*range = (struct open_range){ true, devid };
+		*range = (struct open_range){ .open = true, .first = devid };
+		range->aliased = p[0] == ENTRY_ALIAS_RANGE;
+		if (range->aliased)
+			range->alias = get16(p + ALIAS_AT);
 		return NULL;
 	case ENTRY_RANGE_END:
-		if (!range->open || devid < range->first)
-			return "an ACPI IVRS range ends before it began";
-		range->open = false;
-		return range_add(ivrs, range->first, devid);
+		return range_end(ivrs, range, devid);
 	}
 	return NULL; /* interrupt controllers, ACPI devices, padding */
 }
@@ -117,7 +155,7 @@ static const char *parse_entry(struct ivrs *ivrs, const uint8_t *p,
 static const char *parse_entries(struct ivrs *ivrs, const uint8_t *p,
 				 unsigned left)
 {
-	struct open_range range = { false, 0 };
+	struct open_range range = { .open = false };
 
 	while (left) {
 		unsigned len = entry_length(p, left);

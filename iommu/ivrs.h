@@ -8,9 +8,11 @@
 #pragma once
 
 #include "drivers/acpi.h"
+#include "iommu/alias.h"
 #include "mm/memmap.h"
 
 #define IVRS_RANGES      32
+#define IVRS_ALIASES     IOMMU_ALIASES
 #define IVRS_FIRST_BLOCK 48 /* bytes of the table's header and IVinfo       */
 
 /* Devices first .. last, both included. */
@@ -24,6 +26,8 @@ struct ivrs {
 	uint16_t capability; /* of that function, in its configuration      */
 	unsigned n_ranges;
 	struct ivrs_range ranges[IVRS_RANGES];
+	unsigned n_aliases;
+	struct iommu_alias aliases[IVRS_ALIASES];
 };
 
 /*

@@ -88,6 +88,8 @@ const char *iommu_boot(const struct ivrs *ivrs)
 	};
 
 	config.np_cache = keeps_holes(ivrs, function);
+	config.aliases = ivrs->aliases;
+	config.n_aliases = ivrs->n_aliases;
 	if (!port.ctx)
 		return "no memory to map the IOMMU's registers";
 	if (iommu_start(&machine, &port, &config))

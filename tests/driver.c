@@ -59,12 +59,18 @@ struct driver *driver_open_off(const struct model_config *config)
 	return v;
 }
 
+int driver_start_as(struct driver *v, const struct iommu_config *config)
+{
+	struct iommu_port tapped = { "driver", tapped_read, tapped_write, v };
+
+	return iommu_start(&v->iommu, &tapped, config);
+}
+
 int driver_start(struct driver *v)
 {
 	static const struct iommu_config config = { 0 };
-	struct iommu_port tapped = { "driver", tapped_read, tapped_write, v };
 
-	return iommu_start(&v->iommu, &tapped, &config);
+	return driver_start_as(v, &config);
 }
 
 struct driver *driver_open(const struct model_config *config)

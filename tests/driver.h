@@ -35,6 +35,7 @@ struct driver *driver_open(const struct model_config *config);
 /* The same, without iommu_start(). */
 struct driver *driver_open_off(const struct model_config *config);
 int driver_start(struct driver *v);
+int driver_start_as(struct driver *v, const struct iommu_config *config);
 
 /* Stop, and look for complaints. */
 void driver_close(struct driver *v);

@@ -55,6 +55,23 @@ static void block_begin(uint8_t type, uint16_t devid, uint64_t mmio,
 	put(block + 2, table.length - block, 2);
 }
 
+/* An alias entry: whose requests bear `alias`. */
+static void entry_alias(uint8_t type, uint16_t devid, uint16_t alias)
+{
+	append(type | (uint64_t)devid << 8, 4);
+	append((uint64_t)alias << 8 | 0xee, 4);
+	put(block + 2, table.length - block, 2);
+}
+
+static uint16_t alias_of(uint16_t devid)
+{
+	for (unsigned i = 0; i < ivrs.n_aliases; i++)
+		if (devid >= ivrs.aliases[i].first &&
+		    devid <= ivrs.aliases[i].last)
+			return ivrs.aliases[i].alias;
+	return devid;
+}
+
 static void entry(uint8_t type, uint16_t devid, unsigned bytes)
 {
 	append(type | (uint64_t)devid << 8, 4);
@@ -128,6 +145,37 @@ TEST(ivrs, each_type_of_block_is_read,
 	expect_good();
 	EXPECT(covers(0x80, 0x97));
 	EXPECT_EQ(ivrs.n_ranges, 1);
+}
+
+TEST(ivrs, aliases_are_read,
+     "whose requests bear another's number: one device, a range, told twice")
+{
+	simple();
+	for (unsigned i = 0; i < 2; i++) {
+		entry_alias(0x42, 0x0108, 0x00f0);
+		entry_alias(0x43, 0x0200, 0x0200);
+		entry(4, 0x02ff, 4);
+	}
+	entry(3, 0x0300, 4);
+	entry(4, 0x03ff, 4);
+	expect_good();
+	EXPECT_EQ(ivrs.n_aliases, 2);
+	EXPECT_EQ(alias_of(0x0108), 0x00f0);
+	EXPECT_EQ(alias_of(0x0109), 0x0109);
+	EXPECT_EQ(alias_of(0x0200), 0x0200);
+	EXPECT_EQ(alias_of(0x02ff), 0x0200);
+	EXPECT_EQ(alias_of(0x0300), 0x0300);
+	EXPECT(covers(0x0108, 0x0108));
+	EXPECT(covers(0x0200, 0x03ff));
+
+	simple();
+	entry_alias(0x42, 0x0108, 0x00f0);
+	entry_alias(0x42, 0x0108, 0x00f8);
+	expect_lie("*two aliases*");
+	simple();
+	for (unsigned i = 0; i <= IVRS_ALIASES; i++)
+		entry_alias(0x42, (uint16_t)(0x0100 + 2 * i), 0x00f0);
+	expect_lie("*too many*");
 }
 
 TEST(ivrs, every_entry_is_stepped_over_right,
