@@ -136,3 +136,34 @@ IOMMU_TEST(endpoint, group_of_pages,
 	EXPECT_EQ(e.stats.faults, 1);
 	EXPECT_EQ(e.stats.requests, WINDOW);
 }
+
+/* Where the device's thread was when it wrote. */
+static _Atomic uint64_t wrote_on;
+
+static void note_cpu(uint64_t a, uint64_t b, void *arg)
+{
+	(void)a, (void)b, (void)arg;
+	atomic_fetch_or(&wrote_on, BIT(cpu_id()));
+}
+
+IOMMU_TEST_SMP(endpoint, runs_on_its_own_cpu,
+	       "a device that was given a CPU works there and nowhere else, "
+	       "whoever uses it",
+	       2)
+{
+	open_pager(s);
+	endpoint_close(&e);
+	for (unsigned cpu = 0; cpu < 2; cpu++) {
+		endpoint_open(&e, s, 0,
+			      &(struct endpoint_config){ .cpus = BIT(cpu) });
+		wrote_on = 0;
+		hook("endpoint_write", note_cpu, NULL);
+		for (unsigned i = 0; i < 40; i++) {
+			EXPECT_EQ(endpoint_write(&e, IO(i % WINDOW), i + 1), 0);
+			yield();
+		}
+		unhook("endpoint_write");
+		EXPECT_EQ(wrote_on, BIT(cpu));
+		endpoint_close(&e);
+	}
+}

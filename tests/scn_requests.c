@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scn_requests.c - a device's fault against what the CPU does to its region
+ */
+#include "kernel/err.h"
+#include "tests/endpoint.h"
+#include "tests/gate.h"
+#include "tests/stand_mm.h"
+
+static struct endpoint e;
+
+static void unmap(void *arg)
+{
+	if (mm_unmap(arg, P(0), P(1)))
+		test_fail(__FILE__, __LINE__, "unmap");
+}
+
+USER_TEST(
+	requests, unmap_waits_for_the_fault,
+	"an unmap that comes while a device's fault has found its region "
+	"waits for it; afterwards nothing is left, whichever was first (C115, "
+	"H48)")
+{
+	struct endpoint_job job = { .va = P(0), .word = 'A', .write = true };
+	struct mm *mm = stand_mm(s, 2);
+	struct gate g;
+	struct task t;
+	int error;
+
+	stand_serve(s);
+	stand_bind(s, 0, mm);
+	endpoint_open(&e, s, 0, NULL);
+	gate_close(&g, "fault_fresh", mm);
+	endpoint_begin(&e, &job);
+	gate_await(&g);
+	spawn(&t, unmap, mm);
+	EXPECT(still_waits(&t));
+	EXPECT_EQ(entry_at(mm, P(0)), 0);
+	gate_open(&g);
+	error = endpoint_end(&e, &job);
+	join(&t);
+
+	/* It wrote before the unmap, or was refused after it. */
+	EXPECT(!error || error == -EFAULT);
+	EXPECT_EQ(entry_at(mm, P(0)), 0);
+	EXPECT_EQ(stand_read(s, 0, P(0)), BLOCKED);
+	EXPECT_EQ(endpoint_write(&e, P(0), 'B'), -EFAULT);
+	EXPECT_EQ(endpoint_write(&e, P(1), 'C'), 0);
+	EXPECT_EQ(rd(mm, P(1)), 'C');
+}
