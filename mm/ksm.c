@@ -294,6 +294,7 @@ void ksm_stat(struct ksm_stat *stat)
 	stat->pages_unshared = ksm.unshared;
 	stat->pages_volatile = ksm.items - ksm.unshared;
 	stat->pages_scanned = ksm.scanned;
+	stat->pages_merged = ksm.merged;
 	stat->full_scans = ksm.full_scans;
 	stat->bytes = ksm.chunks * (PAGE_SIZE + sizeof(struct ksm_chunk));
 	spin_lock(&ksm.stable_lock);

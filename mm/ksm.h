@@ -89,6 +89,7 @@ struct ksm_stat {
 	uint64_t pages_unshared; /* in the unstable tree: found no equal    */
 	uint64_t pages_volatile; /* changed, or seen only once              */
 	uint64_t pages_scanned;  /* ever                                    */
+	uint64_t pages_merged;   /* ever: entries led to another frame    */
 	uint64_t full_scans;     /* passes that have ended                  */
 	uint64_t stable_node_chains; /* contents with more than one frame    */
 	uint64_t stable_node_dups;   /* their frames                         */

@@ -53,6 +53,8 @@ static void chunk_free(struct ksm_chunk *chunk)
 {
 	struct page *frame = page_of_va(chunk->items);
 
+	for (unsigned i = 0; i < CHUNK_PAGES; i++)
+		assert(!chunk->items[i].word);
 	itree_remove(&chunk->mm->ksm.chunks, &chunk->node);
 	frame->mapping = 0;
 	page_put(frame);

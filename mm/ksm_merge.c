@@ -186,6 +186,7 @@ int merge_into(const struct ksm_spot *spot, struct page *kpage)
 	mmu_notifier_invalidate_range_only_end(&range);
 	if (merged && ksm_knobs.late_flush)
 		flush_late(spot);
+	ksm.merged += merged;
 	return merged;
 }
 

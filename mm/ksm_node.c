@@ -180,7 +180,6 @@ void node_detach(struct page *page)
 	page->index = link->index;
 	link->anon_vma = NULL; /* the page keeps the reference */
 	node_kind(page, PAGE_KSM, PAGE_ANON);
-	page_set_exclusive(page);
 	links_free(link);
 }
 

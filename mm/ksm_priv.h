@@ -87,7 +87,7 @@ struct ksm {
 	struct ktree unstable;
 	uint32_t pass; /* ITEM_PASS or 0, in turn                  */
 	uint64_t items, unshared, chunks;
-	uint64_t scanned, full_scans;
+	uint64_t scanned, merged, full_scans;
 	uint32_t zero_sum;
 	struct thread *thread;
 	_Atomic bool stop;
@@ -101,7 +101,7 @@ struct mm *ksm_next_mm(struct mm *mm);
 
 static inline bool willing(const struct region *r)
 {
-	return r && (r->flags & REGION_MERGEABLE) && !r->object;
+	return r && (r->flags & REGION_MERGEABLE);
 }
 
 /* One page of an mm, while mm->lock is held. */
@@ -163,7 +163,7 @@ must_check struct ksm_node *node_new(void);
 void node_discard(struct ksm_node *node);
 
 /*
- * page, private, exclusive, with one entry and one reference beside it, is a
+ * page, private, with one entry and one reference beside it, is a
  * merged frame from now on; back again.  Context: the pt_lock of the entry,
  * which is read-only and flushed.
  */

@@ -114,10 +114,11 @@ static enum look look_entry(struct turn *t, unsigned i, bool *flush)
 		entry_mapped(e) ? page_kind(entry_page(e)) : PAGE_FREE;
 
 	t->looked += kind == PAGE_ANON || kind == PAGE_KSM;
+	if (!t->chunk)
+		return LOOK_SKIP; /* a private page has just come: next time */
 	if (kind == PAGE_ANON)
 		return look_anon(t, i, e, flush);
-	if (t->chunk)
-		item_forget(&t->items[i]);
+	item_forget(&t->items[i]);
 	return LOOK_SKIP;
 }
 
@@ -144,6 +145,7 @@ static bool turn_look(struct turn *t)
 		if (!t->chunk)
 			return false;
 	}
+	PROBE(ksm_look, mm, t->run.va);
 	spin_lock(&mm->pt_lock);
 	for (unsigned i = 0; i < t->run.count; i++)
 		t->look[i] = look_entry(t, i, &flush);

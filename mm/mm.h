@@ -34,7 +34,7 @@ struct page;
 #define MAP_LOCKED  BIT(1) /* try_to_unmap() leaves the pages in place */
 
 /* ... and what else a region's flags say. */
-#define REGION_MERGEABLE BIT(2) /* its private pages may be merged: ksm.h */
+#define REGION_MERGEABLE BIT(2) /* private, and may be merged: mm/ksm.h */
 
 /*
  * Key to locks: (M) mm->lock, read to read, write to write

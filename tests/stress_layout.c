@@ -7,6 +7,7 @@
  * answer is exact, because nobody else changes these pages.
  */
 #include "kernel/err.h"
+#include "tests/stress_ksm.h"
 #include "tests/stress_one.h"
 
 static bool is_mapped(unsigned page)
@@ -45,6 +46,8 @@ static int map(const struct op *op)
 		     op->shared ? op->index : 0, NULL);
 	for (unsigned i = 0; i < op->n; i++)
 		cell_end(op->page + i, cell[i]);
+	if (!ret)
+		stress_ksm_map(one.mm, op);
 	return ret;
 }
 
@@ -58,7 +61,7 @@ void one_map(struct one_actor *a, const struct op *op)
 
 int one_map_all(void)
 {
-	struct op op = { .n = CELL_PAGES, .prot = RW };
+	struct op op = { .n = CELL_PAGES, .prot = RW, .dice = 1 };
 
 	return map(&op);
 }
@@ -88,6 +91,7 @@ void one_protect(struct one_actor *a, const struct op *op)
 	bool whole = all_mapped(op);
 	int ret;
 
+	stress_ksm_change(one.mm, op);
 	for (unsigned i = 0; whole && i < op->n; i++)
 		cell_begin(op->page + i, op->prot, false);
 	ret = mm_protect(one.mm, P(op->page), P(op->page + op->n), op->prot);

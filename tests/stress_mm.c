@@ -11,7 +11,7 @@
  * each other's shootdowns, in shared objects (each actor writes only its own
  * word of a shared page, and its model knows the value) and through an evictor
  * that try_to_unmap()s pages behind everybody's back.  So each actor's model is
- * exact while the CPUs really race.  Races inside one address space are the
+ * exact while the CPUs really race.  A scanner merges what is equal.  Races inside one address space are the
  * subject of stress_one.c.
  *
  * Operations are drawn by tests/stress.h: any part of a run can be replayed.
@@ -20,6 +20,7 @@
 #include "arch/uaccess.h"
 #include "kernel/err.h"
 #include "tests/stress.h"
+#include "tests/stress_ksm.h"
 #include "tests/world.h"
 
 #define ACTORS       4
@@ -68,11 +69,21 @@ static void check_read(struct actor *a, struct space *s, unsigned i)
 		      (unsigned)(s - a->space), got, want);
 }
 
-static void check_write(struct actor *a, struct space *s, unsigned i)
+/* Every fourth store is of one of few tags, which pages of all actors hold: so
+ * that there is something to merge. */
+static uint64_t new_tag(const struct actor *a, const struct op *op)
 {
+	if (op->dice & 3)
+		return (uint64_t)(a->id + 1) << 56 | (a->number + 1);
+	return 1 + (op->dice >> 2) % 3;
+}
+
+static void check_write(struct actor *a, struct space *s, const struct op *op)
+{
+	unsigned i = op->page;
 	struct model_page *p = &s->page[i];
 	va_t va = P(i) + (p->shared ? 8 * (1 + a->id) : 0);
-	uint64_t tag = (uint64_t)(a->id + 1) << 56 | (a->number + 1);
+	uint64_t tag = new_tag(a, op);
 	bool may = p->mapped && (p->prot & PROT_W);
 	int ret = wr(s->mm, va, tag);
 
@@ -96,6 +107,7 @@ static void op_map(struct actor *a, struct space *s, const struct op *op)
 
 	if (ret)
 		return WRONG(a, "returns %d", ret);
+	stress_ksm_map(s->mm, op);
 	for (unsigned i = 0; i < op->n; i++)
 		s->page[op->page + i] =
 			(struct model_page){ true, op->shared, op->prot,
@@ -119,6 +131,7 @@ static void op_protect(struct actor *a, struct space *s, const struct op *op)
 
 	for (unsigned i = 0; i < op->n; i++)
 		whole &= s->page[op->page + i].mapped;
+	stress_ksm_change(s->mm, op);
 	ret = mm_protect(s->mm, P(op->page), P(op->page + op->n), op->prot);
 	if (ret != (whole ? 0 : -ENOENT))
 		WRONG(a, "returns %d", ret);
@@ -215,7 +228,7 @@ static void op_pin(struct actor *a, struct space *s, const struct op *op)
 static void op_write(struct actor *a, struct space *s, const struct op *op)
 {
 	mm_bind(s->mm);
-	check_write(a, s, op->page);
+	check_write(a, s, op);
 }
 
 static void op_read(struct actor *a, struct space *s, const struct op *op)
@@ -300,6 +313,7 @@ TEST_FULL(stress, mm_against_model,
 {
 	static struct actor actor[ACTORS];
 	struct thread *t[ACTORS];
+	unsigned merged;
 
 	stress = (struct stress){ .actors = ACTORS,
 				  .ops = OPS * stress_times(),
@@ -314,13 +328,17 @@ TEST_FULL(stress, mm_against_model,
 			REQUIRE(actor[i].space[k].mm);
 		}
 	}
+	stress_ksm_begin(test_seed(), smp_online_mask());
 	for (unsigned i = 0; i < ACTORS; i++) {
 		t[i] = thread_create("actor", actor_main, &actor[i]);
 		REQUIRE(t[i]);
 	}
 	for (unsigned i = 0; i < ACTORS; i++)
 		thread_join(t[i]);
+	merged = stress_ksm_end();
+	stress_ksm_reset();
 	stress_end(&stress);
+	test_note("%u pages were merged meanwhile", merged);
 	if (!stress_planned() && !stress.failed)
 		EXPECT_EQ(stress.done, ACTORS * stress.ops);
 	object_put(shared);

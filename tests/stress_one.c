@@ -6,6 +6,7 @@
  *                       window; fork; evict
  *   user 0, 1, 2        load, store, pin, fault anywhere in it
  *   rover               try_to_unmap() anywhere; fork, and watch the child
+ *   scanner             merges what is equal (tests/stress_ksm.c)
  *
  * What each access may find is computed by the model of tests/cells.h.  The run
  * is cut in rounds; each makes a new address space, and all threads meet at its
@@ -22,6 +23,8 @@
 #include "arch/smp.h"
 #include "kernel/printk.h"
 #include "mm/check.h"
+#include "tests/ksm_world.h"
+#include "tests/stress_ksm.h"
 #include "tests/stress_one.h"
 
 #define OWNERS    2u
@@ -30,6 +33,8 @@
 #define ROUND_OPS 240 /* numbers of an actor in a round                   */
 
 struct one one;
+
+static unsigned merged; /* by the scanner, in all rounds */
 
 /* ---- users -------------------------------------------------------------- */
 
@@ -276,6 +281,7 @@ static void last_look(struct one_actor *a)
 			load(a, i, k);
 	mm_bind(NULL);
 	EXPECT_STR_NULL(mm_check());
+	EXPECT_KSM_SOUND();
 	if (one.guests)
 		one.guests->quiet();
 }
@@ -292,6 +298,7 @@ static void run_actors(uint64_t cpus)
 	static struct one_actor actor[STRESS_ACTORS];
 	struct thread *t[STRESS_ACTORS];
 
+	stress_ksm_begin(test_seed() + one.run.from, cpus);
 	for (unsigned i = 0; i < one.actors; i++) {
 		actor[i] =
 			(struct one_actor){ .id = i, .writer = writer_of(i) };
@@ -301,6 +308,7 @@ static void run_actors(uint64_t cpus)
 	for (unsigned i = 0; i < one.actors; i++)
 		if (t[i])
 			thread_join(t[i]);
+	merged += stress_ksm_end();
 	last_look(&actor[ONE_ROVER]);
 }
 
@@ -323,6 +331,7 @@ static void one_round(unsigned round, uint64_t cpus)
 		mm_put(one.mm);
 	if (one.object)
 		object_put(one.object);
+	stress_ksm_reset();
 }
 
 static unsigned ops_of_round(void)
@@ -339,6 +348,7 @@ void one_run(unsigned rounds, const struct one *how)
 	static unsigned repetition; /* of repeat=: the same, but other ticks */
 
 	rounds *= stress_times();
+	merged = 0;
 	one = *how;
 	one.run = (struct stress){ .actors = how->actors,
 				   .ops = rounds * how->round_ops,
@@ -357,6 +367,7 @@ void one_run(unsigned rounds, const struct one *how)
 	repetition++;
 	set_ticks(TICK_HZ);
 	stress_end(&one.run);
+	test_note("%u pages were merged meanwhile", merged);
 	if (!stress_planned() && !one.run.failed)
 		EXPECT_EQ(one.run.done, rounds * ops_of_round());
 }

@@ -93,6 +93,93 @@ TEST(ksm_scan, written_by_a_pin_is_summed,
 	mm_put(mm);
 }
 
+TEST(ksm_scan, short_pin_leaves_its_mark,
+     "a page that a pin's owner writes between two passes is summed, though "
+     "no CPU wrote it")
+{
+	struct mm *mm = distinct(1);
+	struct page *page;
+
+	EXPECT_EQ(sums(), 1);
+	EXPECT_EQ(pin_pages(mm, P(0), 1, PIN_WRITE, &page), 0);
+	*(uint64_t *)page_va(page) = 2;
+	unpin_pages(&page, 1);
+	EXPECT_EQ(sums(), 1);
+	mm_put(mm);
+}
+
+TEST(ksm_scan, opt_out_forgets_at_once,
+     "pages that leave are in no counter, from then on")
+{
+	struct mm *mm = distinct(300);
+
+	ksm_scans(2);
+	EXPECT_KSM(0, 0, 300, 0);
+	EXPECT_EQ(ksm_unmergeable(mm, P(10), P(290)), 0);
+	EXPECT_KSM(0, 0, 20, 0);
+	EXPECT_EQ(ksm_unmerge_all(), 0);
+	EXPECT_KSM(0, 0, 0, 0);
+	ksm_scans(2);
+	EXPECT_KSM(0, 0, 20, 0);
+	mm_put(mm);
+}
+
+TEST(ksm_scan, old_item_of_a_new_region,
+     "what is remembered of a page that was unmapped since is not merged with "
+     "what is there now (B50)")
+{
+	struct mm *mm = ksm_world(1), *other = ksm_world(1);
+
+	wr(mm, VA, 50);
+	wr(other, VA, 50);
+	ksm_scans(1);
+	EXPECT_EQ(ksm_scan(1), 1); /* mm's page is in the tree */
+	EXPECT_EQ(mm_map(mm, VA, PAGE_SIZE, RW, MAP_REPLACE, NULL, 0, NULL), 0);
+	wr(mm, VA, 50);
+	ksm_scans(1);
+	EXPECT(!is_merged(mm, VA));
+	EXPECT(!is_merged(other, VA));
+	EXPECT_KSM_SOUND();
+	ksm_scans(2);
+	EXPECT_KSM(0, 0, 1, 0);
+	mm_put(other);
+	mm_put(mm);
+}
+
+static void touch(void *arg)
+{
+	EXPECT_EQ(wr(arg, P(1), 3), 0);
+}
+
+static void scan_pass(void *arg)
+{
+	*(int *)arg = ksm_full_scan();
+}
+
+TEST(ksm_scan, page_comes_while_we_look,
+     "a first private page that appears behind the look for any is left to the "
+     "next pass")
+{
+	struct mm *mm = ksm_world(2);
+	struct task scan, fault;
+	struct gate g;
+	int ret = -1;
+
+	EXPECT_EQ(rd(mm, P(0)), 0); /* there is a table, and no private page */
+	gate_close(&g, "ksm_look", mm);
+	spawn(&scan, scan_pass, &ret);
+	gate_await(&g);
+	spawn(&fault, touch, mm);
+	join(&fault);
+	gate_open(&g);
+	join(&scan);
+	EXPECT_EQ(ret, 0);
+	EXPECT_KSM(0, 0, 0, 0);
+	ksm_scans(2);
+	EXPECT_KSM(0, 0, 1, 0);
+	mm_put(mm);
+}
+
 TEST(ksm_scan, moved_page_is_summed,
      "a page that moves away, is written, looked at, and moves back is not "
      "taken for what it was")
