@@ -162,21 +162,21 @@ TEST(ksm_life, rmap_finds_all_in_all_spaces,
 TEST(ksm_life, rmap_counts_a_region_of_two_families_once,
      "a child that leaves a merged page and comes back is found once (B38)")
 {
-	struct mm *mm[2], *child;
+	struct mm *mm[4], *child;
 	struct page *page;
 
-	merged(mm, 2, 1);
-	child = fork_of(mm[0]);
+	merged(mm, 4, 1);
+	child = fork_of(mm[1]);
 	wr(child, VA, 9);
 	wr(child, VA, 1);
 	ksm_scans(2);
-	EXPECT_KSM(1, 2, 0, 0);
+	EXPECT_KSM(1, 4, 0, 0);
 	page = page_at(child, VA);
-	EXPECT_EQ(page_maps(page), 3);
-	EXPECT_EQ(mappings(page), 3);
+	EXPECT_EQ(page_maps(page), 5);
+	EXPECT_EQ(mappings(page), 5);
 	page_put(page);
 	mm_put(child);
-	put_all(mm, 2);
+	put_all(mm, 4);
 }
 
 TEST(ksm_life, eviction_parks_all,

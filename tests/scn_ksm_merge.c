@@ -184,6 +184,21 @@ TEST(ksm_merge, write_breaks_a_half_made_merge,
 	mm_put(mm);
 }
 
+TEST(ksm_merge, checksum_is_that_of_the_frozen_page,
+     "two pages that both change to the same, after they were looked at, are "
+     "not put where their old content would be")
+{
+	struct mm *mm = pair();
+
+	disturb("ksm_looked", mm, write_both);
+	EXPECT(!is_merged(mm, P(0)));
+	EXPECT_KSM_SOUND();
+	ksm_scans(2);
+	EXPECT_KSM(1, 1, 0, 0);
+	EXPECT_EQ(rd(mm, P(1)), 'W');
+	mm_put(mm);
+}
+
 static struct page *held;
 
 static void hold_frame(uint64_t a, uint64_t b, void *arg)
@@ -328,11 +343,11 @@ TEST(ksm_merge, collisions_never_merge,
 
 	ksm_knobs.sum = sum_constant;
 	for (unsigned i = 0; i < 40; i++)
-		wr(mm, P(i) + 8 * (i % 2), 1 + i % 10);
+		wr(mm, P(i) + 4088 * (i % 2), 1 + i % 10);
 	ksm_scans(4);
 	EXPECT_KSM(10, 30, 0, 0);
 	for (unsigned i = 0; i < 40; i++)
-		EXPECT_EQ(rd(mm, P(i) + 8 * (i % 2)), 1 + i % 10);
+		EXPECT_EQ(rd(mm, P(i) + 4088 * (i % 2)), 1 + i % 10);
 	EXPECT_KSM_SOUND();
 	for (unsigned i = 0; i < 40; i++)
 		wr(mm, P(i), 100 + i);
