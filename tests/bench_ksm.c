@@ -54,7 +54,7 @@ static void report(char kind, unsigned mib, const char *what, uint64_t total,
 {
 	char name[48];
 
-	snprintk(name, sizeof(name), "ksm_%c_%u_%s", kind, mib, what);
+	snprintk(name, sizeof(name), "ksm_%s_%u_%c", what, mib, kind);
 	bench_report(name, total, count, unit);
 }
 
@@ -77,7 +77,7 @@ static struct mm *passes(char kind, unsigned mib)
 	report(kind, mib, "second", pass(), pages, "instructions");
 	later = pass();
 	report(kind, mib, "later", later, pages, "instructions");
-	report(kind, mib, "later_pass", later, 1, "instructions");
+	report(kind, mib, "pass", later, 1, "instructions");
 	report(kind, mib, "metadata", metadata(), pages, "bytes");
 	return mm;
 }
