@@ -50,10 +50,15 @@ static void check_entry(struct census *c, struct mm *mm, va_t va, uint64_t e)
 static void check_tables(struct mm *mm, void *arg)
 {
 	struct census *c = arg;
+	struct region *r;
 	struct pt_run run;
 
 	if (!mm->ksm.listed && !itree_empty(&mm->ksm.chunks))
 		WRONG(c, "mm %u: has items and is on no list", mm->id);
+	for_each_region (r, mm, USER_START, USER_END)
+		if (willing(r) && (r->object || !mm->ksm.listed))
+			WRONG(c, "mm %u: the region at %lx cannot be willing",
+			      mm->id, r->start);
 	for (va_t va = 0; pt_next_run(&mm->pt, &va, USER_END, &run);)
 		for (unsigned i = 0; i < run.count; i++)
 			if (run.slots[i])
