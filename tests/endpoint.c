@@ -286,6 +286,7 @@ static int access(struct endpoint *e, struct endpoint_job *j)
 		in_vain++;
 	}
 	e->state = ENDPOINT_FAILED;
+	PROBE(device_fails, at_device(e, j->va), e->limit);
 	return -EIO;
 }
 

@@ -20,9 +20,11 @@ static struct task t0;
 
 /* ---- 3: the empty table, AMD IOMMUv2 before 2014 ------------------------ */
 
-/* Between start and end the device's root is an empty page.  (domain's lock) */
+/* Between start and end the device's root is that of an address space with nothing
+ * in it, but for the chip's own programs.  (domain's lock) */
+static struct client lent;
 static struct {
-	struct page *empty;
+	struct mm *empty;
 	pa_t root;
 	unsigned active;
 } workaround;
@@ -44,7 +46,7 @@ static int empty_start(struct mmu_notifier *mn,
 	spin_lock(&c->domain->lock);
 	if (!workaround.active++) {
 		says("root := empty table");
-		set_root(c, page_pa(workaround.empty));
+		set_root(c, pt_root_pa(&workaround.empty->pt));
 	}
 	spin_unlock(&c->domain->lock);
 	return 0;
@@ -98,8 +100,9 @@ static void endpoint_begins(struct stand *s, const struct mmu_notifier_ops *ops)
 
 	pri_open(s); /* or it ends here */
 	mm = process(4, "P");
-	workaround.empty = stand_page(s, 1);
-	memset(page_va(workaround.empty), 0, PAGE_SIZE);
+	workaround.empty = mm_create();
+	REQUIRE(workaround.empty);
+	client_lend(&lent, s, 0, workaround.empty);
 	workaround.root = pt_root_pa(&mm->pt);
 	workaround.active = 0;
 	client_serve(&client, s, 0, mm, ops, serve);
@@ -120,6 +123,8 @@ static void endpoint_ends(void)
 	endpoint_close(&e);
 	client_leave(&client);
 	mm_put(mm);
+	client_unlend(&lent);
+	mm_put(workaround.empty);
 }
 
 static void discard_b(void *unused)
