@@ -7,6 +7,7 @@
  */
 #include "arch/uaccess.h"
 #include "kernel/panic.h"
+#include "kernel/printk.h"
 #include "mm/interval_notifier.h"
 #include "tests/bench.h"
 #include "tests/world.h"
@@ -82,6 +83,53 @@ static void copies(const char *name, const struct mmu_notifier_ops *ops,
 		mmu_notifier_unregister(&mn[i]);
 	mm_put(child);
 	mm_put(mm);
+}
+
+/*
+ * Unmap of pages, and a fork, of an mm with n listeners who hear all; `commands`
+ * for their devices are in bench_users.c.
+ */
+static void by_listeners(unsigned n)
+{
+	static const struct mmu_notifier_ops both = {
+		.invalidate_range_start = hear_start,
+		.invalidate_range_end = hear_end,
+		.invalidate_range = hear_range,
+	};
+	static struct mmu_notifier mn[4];
+	struct mm *mm = mm_create(), *child;
+	char name[40];
+	uint64_t start;
+
+	assert(mm && n <= ARRAY_SIZE(mn));
+	assert(!mm_map(mm, VA, PAGES * PAGE_SIZE, RW, 0, NULL, 0, NULL));
+	store_all(mm);
+	for (unsigned i = 0; i < n; i++) {
+		mn[i] = (struct mmu_notifier){ .ops = &both };
+		assert(!mmu_notifier_register(&mn[i], mm));
+	}
+	start = bench_start();
+	assert(!mm_fork(mm, &child));
+	snprintk(name, sizeof(name), "listened_fork_per_page_%u", n);
+	bench_report(name, bench_stop(start), PAGES, "instructions");
+	snprintk(name, sizeof(name), "listened_copy_%u", n);
+	bench_report(name, store_all(mm), PAGES, "instructions");
+	start = bench_start();
+	for (unsigned i = 0; i < PAGES; i++)
+		assert(!mm_unmap(mm, P(i), P(i + 1)));
+	snprintk(name, sizeof(name), "listened_unmap_1_%u", n);
+	bench_report(name, bench_stop(start), PAGES, "instructions");
+	for (unsigned i = 0; i < n; i++)
+		mmu_notifier_unregister(&mn[i]);
+	mm_put(child);
+	mm_put(mm);
+}
+
+BENCH(listeners, "fork, copy fault and unmap of an mm with 0, 1, 4 listeners")
+{
+	by_listeners(0);
+	by_listeners(1);
+	by_listeners(4);
 }
 
 BENCH(notifier, "copy faults of an mm with listeners, and a lookup's sequence")
