@@ -38,7 +38,8 @@ struct mirror {
  * nothing is at first.  ppr's workers serve its page requests (NULL: nobody;
  * mirror_fault() does it by hand).  The caller holds a user of mm, and need not
  * keep it: when the mm goes the device is denied first.  flags: ATTACH_*.
- * 0, -ENOMEM, -EBUSY if the device is in a domain, -ETIMEDOUT.  May sleep.
+ * 0, -ENOMEM, -EBUSY if the device is in a domain, -EIO if it was cut off,
+ * -ETIMEDOUT.  May sleep.
  */
 must_check int mirror_bind(struct mirror *m, struct iommu *iommu,
 			   struct ppr *ppr, uint16_t devid, unsigned flags,

@@ -29,7 +29,8 @@ struct sva {
  * workers for the rest (NULL: nobody; sva_fault() does it by hand).  The caller
  * holds a user of mm, and need not keep it: when the mm goes the device is
  * denied first.  flags: ATTACH_*.
- * 0, -ENOMEM, -EBUSY if the device is in a domain, -ETIMEDOUT.  May sleep.
+ * 0, -ENOMEM, -EBUSY if the device is in a domain, -EIO if it was cut off,
+ * -ETIMEDOUT.  May sleep.
  */
 must_check int sva_bind(struct sva *sva, struct iommu *iommu, struct ppr *ppr,
 			uint16_t devid, unsigned flags, struct mm *mm);
