@@ -212,6 +212,7 @@ TEST(ksm, shared_memory_is_not_merged,
 	ksm_scans(3);
 	EXPECT_KSM(0, 0, 0, 0);
 	EXPECT(!same_frame(mm, P(0), mm, P(1)));
+	EXPECT_KSM_SOUND();
 	mm_put(mm);
 	object_put(object);
 }
