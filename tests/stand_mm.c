@@ -10,7 +10,7 @@
 #include "tests/pri.h"
 
 #define MMS      8u
-#define ATTEMPTS 64u
+#define ATTEMPTS 256u
 
 static struct mm *mms[MMS];
 static unsigned n_mms;
@@ -20,7 +20,7 @@ static enum user_kind kind; /* of the test                                */
 
 /* Two pages of `programs`, one behind the other in memory, for each device. */
 static struct object *programs;
-static uint64_t first[STAND_DEVICES];
+static uint64_t own_index[STAND_DEVICES][2];
 static struct page *page_of_own[STAND_DEVICES];
 
 /* The next page of the object, without a reference that has to be given back. */
@@ -33,22 +33,26 @@ static struct page *next_page(uint64_t index)
 	return page;
 }
 
+/* Memory that has been used gives its frames in no order: every pair is tried. */
 static void find_programs(void)
 {
-	struct page *last = NULL;
+	struct page *page[ATTEMPTS];
 	unsigned found = 0;
 
 	programs = object_create(ATTEMPTS);
 	REQUIRE(programs);
-	for (uint64_t i = 0; i < ATTEMPTS && found < STAND_DEVICES; i++) {
-		struct page *page = next_page(i);
+	for (unsigned i = 0; i < ATTEMPTS && found < STAND_DEVICES; i++) {
+		page[i] = next_page(i);
+		for (unsigned j = 0; j < i && page[i]; j++) {
+			bool up = page[j] && page[i] == page[j] + 1;
 
-		if (last && page == last + 1) {
-			first[found] = i - 1;
-			page_of_own[found++] = last;
-			page = NULL;
+			if (!up && (!page[j] || page[j] != page[i] + 1))
+				continue;
+			own_index[found][0] = up ? j : i;
+			own_index[found][1] = up ? i : j;
+			page_of_own[found++] = up ? page[j] : page[i];
+			page[i] = page[j] = NULL; /* one device's */
 		}
-		last = page;
 	}
 	REQUIRE(found == STAND_DEVICES);
 }
@@ -68,9 +72,10 @@ struct mm *stand_mm(struct stand *s, unsigned n)
 		return mm;
 	if (!programs)
 		find_programs();
-	for (unsigned i = 0; i < STAND_DEVICES; i++)
-		REQUIRE(!mm_map(mm, OWN(i), 2 * DMA_STAGE, RW, 0, programs,
-				first[i], NULL));
+	for (unsigned i = 0; i < 2 * STAND_DEVICES; i++)
+		REQUIRE(!mm_map(mm, OWN(i / 2) + i % 2 * DMA_STAGE, DMA_STAGE,
+				RW, 0, programs, own_index[i / 2][i % 2],
+				NULL));
 	return mm;
 }
 
