@@ -186,13 +186,10 @@ TEST(ats, growth_keeps_the_device,
 
 static void unmap_of_mute(struct driver *v, struct domain *d)
 {
-	uint64_t start = clock_ns();
-
 	model_set_ats(v->m, DEV, MODEL_ATS_MUTE);
 	driver_hush();
 	EXPECT_EQ(domain_unmap(d, IOVA, IO(1)), 0);
 	driver_speak();
-	EXPECT(clock_ns() - start < QUEUE_LIMIT_NS / 2);
 	v->between = NULL;
 	EXPECT(iommu_is_mute(&v->iommu, DEV));
 }
