@@ -96,7 +96,7 @@ void stand_user_test(enum user_kind user, const char *stand,
 		     void (*fn)(struct stand *s));
 void stand_mm_release(struct stand *s);
 
-#define USER_TEST_AS(suite_, name_, user_, KIND_, stand_, claim_)          \
+#define USER_TEST_IN(suite_, name_, user_, KIND_, stand_, claim_, limit_)  \
 	static void suite_##_##name_##_##user_##_##stand_(void)            \
 	{                                                                  \
 		stand_user_test(KIND_, #stand_, suite_##_##name_);         \
@@ -110,12 +110,16 @@ void stand_mm_release(struct stand *s);
 				__FILE__,                                  \
 				suite_##_##name_##_##user_##_##stand_,     \
 				1,                                         \
-				0                                          \
+				limit_                                     \
 			};                                                 \
 	static const struct test                                           \
 		*const at_##suite_##_##name_##_##user_##_##stand_ in_order \
 		__attribute__((section("vv_tests"), used)) =               \
 			&test_##suite_##_##name_##_##user_##_##stand_
+
+/* The same, in the usual time. */
+#define USER_TEST_AS(suite, name, user, KIND, stand, claim) \
+	USER_TEST_IN(suite, name, user, KIND, stand, claim, 0)
 
 #define USER_TEST(suite, name, claim)                                 \
 	static void suite##_##name(struct stand *s);                  \

@@ -26,6 +26,7 @@
 #define ROUNDS       70u
 #define MODEL_ROUNDS 10u /* its steps are slow, and it moves no real data   */
 #define ROUND_OPS    480u
+#define LIMIT        300 /* seconds, on a busy host                      */
 
 static struct guest {
 	struct endpoint endpoint;
@@ -180,10 +181,13 @@ static void stress_devices(struct stand *s)
 	run(s);
 }
 
-USER_TEST_AS(stress, devices, sva, USER_SVA, qemu,
+USER_TEST_IN(stress, devices, sva, USER_SVA, qemu,
 	     "two devices in the mm, walking its tables, load and store what "
-	     "its threads do");
-USER_TEST_AS(stress, devices, sva, USER_SVA, model, "the same, strictly");
-USER_TEST_AS(stress, devices, mirror, USER_MIRROR, qemu,
-	     "the same with a tree of the devices' own");
-USER_TEST_AS(stress, devices, mirror, USER_MIRROR, model, "the same, strictly");
+	     "its threads do",
+	     LIMIT);
+USER_TEST_IN(stress, devices, sva, USER_SVA, model, "the same, strictly",
+	     LIMIT);
+USER_TEST_IN(stress, devices, mirror, USER_MIRROR, qemu,
+	     "the same with a tree of the devices' own", LIMIT);
+USER_TEST_IN(stress, devices, mirror, USER_MIRROR, model, "the same, strictly",
+	     LIMIT);
