@@ -129,37 +129,45 @@ static bool chosen(const char *globs, const char *name)
 	return yes;
 }
 
-static void add_suite(struct selection *s, const char *globs, const char *suite)
-{
-	char name[WORD_MAX];
-
-	for (const struct test *const *t = __start_vv_tests;
-	     t < __stop_vv_tests; t++) {
-		if (strcmp((*t)->suite, suite) != 0)
-			continue;
-		full_name(*t, name, sizeof(name));
-		if (!chosen(globs, name))
-			continue;
-		assert(s->n < SELECT_MAX); /* or the rest would never run */
-		s->tests[s->n++] = *t;
-	}
-}
-
-/* Suites in the order of their first test, each one's tests together. */
+/*
+ * Suites in the order of their first test, each one's tests together: number the
+ * suites, count, and put each test behind those of its suite that came before.
+ */
 static void add_all(struct selection *s, const char *globs)
 {
-	for (const struct test *const *t = __start_vv_tests;
-	     t < __stop_vv_tests; t++) {
-		const struct test *const *u = __start_vv_tests;
+	static uint16_t suite_of[SELECT_MAX], place[SUITES_MAX];
+	static const char *suite[SUITES_MAX];
+	const struct test *const *tests = __start_vv_tests;
+	size_t n = (size_t)(__stop_vv_tests - tests);
+	unsigned suites = 0, k = 0;
+	char name[WORD_MAX];
 
-		/* Most come as they stand in a file: no search for these. */
-		if (t > u && !strcmp(t[-1]->suite, (*t)->suite))
+	assert(n <= SELECT_MAX); /* or the rest would never run */
+	memset(place, 0, sizeof(place));
+	for (size_t i = 0; i < n; i++) {
+		full_name(tests[i], name, sizeof(name));
+		suite_of[i] = SUITES_MAX;
+		if (!chosen(globs, name))
 			continue;
-		while (strcmp((*u)->suite, (*t)->suite) != 0)
-			u++;
-		if (u == t)
-			add_suite(s, globs, (*t)->suite);
+		/* Most stand as in their file, behind one of the same suite. */
+		if (k == suites || strcmp(suite[k], tests[i]->suite) != 0)
+			for (k = 0; k < suites; k++)
+				if (!strcmp(suite[k], tests[i]->suite))
+					break;
+		if (k == suites) {
+			assert(suites < SUITES_MAX);
+			suite[suites++] = tests[i]->suite;
+		}
+		suite_of[i] = (uint16_t)k;
+		place[k]++;
 	}
+	for (k = 0; k < suites; k++) {
+		s->n += place[k];
+		place[k] = (uint16_t)(s->n - place[k]);
+	}
+	for (size_t i = 0; i < n; i++)
+		if (suite_of[i] < SUITES_MAX)
+			s->tests[place[suite_of[i]]++] = tests[i];
 }
 
 /* Every glob must match something: a typo is an error, not an empty run. */

@@ -8,6 +8,7 @@
 #include "tests/test.h"
 
 #define SELECT_MAX 4096
+#define SUITES_MAX 256
 #define STRESS_MAX 10000
 
 struct selection {
