@@ -217,14 +217,14 @@ static void range_of(uint64_t w, uint64_t *base, uint64_t *last)
 	*last = *base | size;
 }
 
-/* Could the device take it back from the IOMMU at once? */
+/* Could the device take it back from the IOMMU at once, with all its rights? */
 static bool iommu_has(const struct known *k)
 {
 	const struct known *i = NULL;
 
 	while ((i = known_of_frame(k->frame, i)))
 		if (i->kind == KNOWN_LEAF && i->iova == k->iova &&
-		    i->devid == k->devid)
+		    i->devid == k->devid && !(k->prot & ~i->prot))
 			return true;
 	return false;
 }
