@@ -267,6 +267,16 @@ const char *mirror_check(struct mirror *m)
 	return NULL;
 }
 
+const char *stand_check(unsigned dev)
+{
+	struct user *u = &users[dev];
+
+	if (!u->mm || u->kind != USER_MIRROR ||
+	    LIST_EMPTY(&u->mirror.door.domain->members))
+		return NULL;
+	return mirror_check(&u->mirror);
+}
+
 /* ---- of a test ---------------------------------------------------------- */
 
 void stand_user_test(enum user_kind user, const char *stand,
@@ -279,11 +289,7 @@ void stand_user_test(enum user_kind user, const char *stand,
 void stand_mm_release(struct stand *s)
 {
 	for (unsigned i = 0; i < STAND_DEVICES; i++) {
-		struct user *u = &users[i];
-
-		if (u->mm && u->kind == USER_MIRROR &&
-		    !LIST_EMPTY(&u->mirror.door.domain->members))
-			EXPECT_STR_NULL(mirror_check(&u->mirror));
+		EXPECT_STR_NULL(stand_check(i));
 		stand_unbind(s, i);
 	}
 	while (n_mms)

@@ -90,6 +90,9 @@ void stand_expect_lost(struct stand *s, va_t va, struct page *page);
  */
 const char *mirror_check(struct mirror *m);
 
+/* The same of device dev, if it is bound and has a table of its own. */
+const char *stand_check(unsigned dev);
+
 /* ---- for the macro and stand_release() ---------------------------------- */
 
 void stand_user_test(enum user_kind user, const char *stand,
