@@ -117,17 +117,25 @@ static bool chip_reads(struct endpoint *e, iova_t va, uint64_t *word)
 	return false;
 }
 
+/*
+ * Where another word stands than was written: it was refused; or a CPU has stored
+ * since.  Only that if it might be written all the time: a page may come between
+ * two moves of the program (a shared table needs no doorbell for that), and with
+ * it a word that is none of ours.
+ */
 static bool chip_writes(struct endpoint *e, iova_t va, uint64_t word)
 {
 	struct stage stage = { .new = word };
+	uint64_t rung = pri_doorbells();
+	unsigned before = rights_at(e, va);
 
 	if (!run(e, va, &stage, true))
 		return false;
 	if (stage.after == word)
 		return true;
-	/* Refused; or a CPU has stored since, where it may. */
-	return stage.after && stage.after != stage.before &&
-	       rights_at(e, va) & MAY_W;
+	return stage.before && stage.after && stage.after != stage.before &&
+	       before & rights_at(e, va) & MAY_W && !(rung & 1) &&
+	       rung == pri_doorbells();
 }
 
 static bool model_moves(struct endpoint *e, iova_t va, uint64_t *word,
