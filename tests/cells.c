@@ -28,10 +28,10 @@ static _Atomic unsigned cells_used;
 
 static _Atomic uint64_t pages[CELL_PAGES];
 
-/* A tag: who, where first, and when. */
-#define TAG_WRITER  GENMASK(63, 60)
-#define TAG_PAGE    GENMASK(59, 52)
-#define TAG_COUNTER GENMASK(51, 0)
+/* A tag: who, where first, and when.  As much as a device moves at once. */
+#define TAG_WRITER  GENMASK(31, 28)
+#define TAG_PAGE    GENMASK(27, 23)
+#define TAG_COUNTER GENMASK(22, 0)
 
 /* Counters of all rounds: what an old round left in a frame is known as old. */
 static _Atomic uint64_t started[CELL_WRITERS], done[CELL_WRITERS];
@@ -143,12 +143,14 @@ enum may cell_may(const struct look *a, const struct look *b, enum prot right)
 	return all ? MAY_SURELY : any ? MAY_EITHER : MAY_NOT;
 }
 
-uint64_t cell_store_begin(unsigned writer, unsigned page)
+uint32_t cell_store_begin(unsigned writer, unsigned page)
 {
 	uint64_t c = atomic_fetch_add(&started[writer], 1) + 1;
 
-	return FIELD_PREP(TAG_WRITER, writer + 1) | FIELD_PREP(TAG_PAGE, page) |
-	       FIELD_PREP(TAG_COUNTER, c);
+	assert(c <= TAG_COUNTER);
+	return (uint32_t)(FIELD_PREP(TAG_WRITER, writer + 1) |
+			  FIELD_PREP(TAG_PAGE, page) |
+			  FIELD_PREP(TAG_COUNTER, c));
 }
 
 void cell_store_end(unsigned writer, const struct look *a, const struct look *b,
@@ -178,7 +180,7 @@ static const char *judge_cell(const struct cell *c, unsigned writer,
 
 	if (!value)
 		return bounds.low ? "a store is lost" : NULL;
-	if (!(atomic_load(&c->visited) & BIT(FIELD_GET(TAG_PAGE, value) & 63)))
+	if (!(atomic_load(&c->visited) & BIT(FIELD_GET(TAG_PAGE, value))))
 		return "another page's contents";
 	if (counter <= c->floor[writer])
 		return "forgotten contents are back";
@@ -192,8 +194,9 @@ const char *cell_judge(const struct look *a, const struct look *b,
 	struct cell *c = &cells[a->cell];
 	const char *why = NULL;
 
-	if (value && (FIELD_GET(TAG_WRITER, value) != writer + 1 ||
-		      FIELD_GET(TAG_COUNTER, value) > bounds.high))
+	if (value &&
+	    (value > UINT32_MAX || FIELD_GET(TAG_WRITER, value) != writer + 1 ||
+	     FIELD_GET(TAG_COUNTER, value) > bounds.high))
 		why = "nobody has stored that here";
 	else if (cell_settled(a, b))
 		why = judge_cell(c, writer, bounds, value);

@@ -35,7 +35,7 @@
 #include "mm/pt.h"
 
 #define CELL_WRITERS 5  /* CPUs and devices                              */
-#define CELL_PAGES   24 /* of the window; at most 64                       */
+#define CELL_PAGES   24 /* of the window; at most 32                       */
 #define CELL_OBJECT  8  /* pages of the object: cells 1 to CELL_OBJECT     */
 #define CELL_NONE    0
 
@@ -99,7 +99,7 @@ static inline bool cell_settled(const struct look *a, const struct look *b)
 }
 
 /* Before a store of writer to page: the tag to store. */
-uint64_t cell_store_begin(unsigned writer, unsigned page);
+uint32_t cell_store_begin(unsigned writer, unsigned page);
 
 /* After it; a and b bracket it.  stored: it did not fault. */
 void cell_store_end(unsigned writer, const struct look *a, const struct look *b,

@@ -66,7 +66,7 @@ static unsigned rights_at(struct endpoint *e, iova_t va)
 
 /* The chip's program reads before, writes, and reads after. */
 struct stage {
-	uint64_t before, new, after;
+	uint32_t before, new, after;
 };
 
 /* Did it run?  Not if the chip does not even reach its own memory. */
@@ -77,9 +77,9 @@ static bool run(struct endpoint *e, iova_t va, struct stage *stage, bool write)
 	volatile struct stage *there = (void *)(own->va + STAGE);
 	uint64_t bus = own->bus + STAGE;
 	const struct lsi_insn program[] = {
-		lsi_move(bus, va, 8),
-		lsi_move(va, bus + 8, 8),
-		lsi_move(bus + 16, va, 8),
+		lsi_move(bus + offsetof(struct stage, before), va, 4),
+		lsi_move(va, bus + offsetof(struct stage, new), 4),
+		lsi_move(bus + offsetof(struct stage, after), va, 4),
 		lsi_interrupt(1),
 	};
 	const struct lsi_insn reads[] = { program[0], lsi_interrupt(1) };
@@ -95,7 +95,7 @@ static bool run(struct endpoint *e, iova_t va, struct stage *stage, bool write)
 	return !error;
 }
 
-static bool chip_reads(struct endpoint *e, iova_t va, uint64_t *word)
+static bool chip_reads(struct endpoint *e, iova_t va, uint32_t *word)
 {
 	struct stage stage = { 0 };
 
@@ -123,7 +123,7 @@ static bool chip_reads(struct endpoint *e, iova_t va, uint64_t *word)
  * two moves of the program (a shared table needs no doorbell for that), and with
  * it a word that is none of ours.
  */
-static bool chip_writes(struct endpoint *e, iova_t va, uint64_t word)
+static bool chip_writes(struct endpoint *e, iova_t va, uint32_t word)
 {
 	struct stage stage = { .new = word };
 	uint64_t rung = pri_doorbells();
@@ -138,14 +138,14 @@ static bool chip_writes(struct endpoint *e, iova_t va, uint64_t word)
 	       rung == pri_doorbells();
 }
 
-static bool model_moves(struct endpoint *e, iova_t va, uint64_t *word,
+static bool model_moves(struct endpoint *e, iova_t va, uint32_t *word,
 			bool write)
 {
 	return model_dma(e->s->model, e->devid, va, word, sizeof(*word), write,
 			 NULL) == sizeof(*word);
 }
 
-bool endpoint_reaches(struct endpoint *e, iova_t va, uint64_t *word, bool write)
+bool endpoint_reaches(struct endpoint *e, iova_t va, uint32_t *word, bool write)
 {
 	if (e->s->model)
 		return model_moves(e, va, word, write);
@@ -349,7 +349,7 @@ static int do_job(struct endpoint *e, struct endpoint_job *j)
 	return endpoint_end(e, j);
 }
 
-int endpoint_read(struct endpoint *e, iova_t va, uint64_t *word)
+int endpoint_read(struct endpoint *e, iova_t va, uint32_t *word)
 {
 	struct endpoint_job j = { .va = va };
 	int error = do_job(e, &j);
@@ -358,7 +358,7 @@ int endpoint_read(struct endpoint *e, iova_t va, uint64_t *word)
 	return error;
 }
 
-int endpoint_write(struct endpoint *e, iova_t va, uint64_t word)
+int endpoint_write(struct endpoint *e, iova_t va, uint32_t word)
 {
 	struct endpoint_job j = { .va = va, .word = word, .write = true };
 

@@ -25,6 +25,10 @@
  * Only a word that reads as 0 is looked up in the tables, as a translation
  * request would: is it a hole, or a 0?
  *
+ * A word has 4 bytes.  What the IOMMU refuses, QEMU refuses in pieces of 4, and
+ * walks anew for each: of 8 bytes the first half may be refused and the other
+ * be moved, when the page comes between the two.
+ *
  * It runs in a thread of its own, on its own CPU if told so: faults and
  * invalidations are concurrent.  Any thread may use it; accesses queue up.
  *
@@ -52,7 +56,7 @@ struct endpoint_config {
 /* One access: a word, or only the pages of [va, va + n pages). */
 struct endpoint_job {
 	iova_t va;
-	uint64_t word;
+	uint32_t word;
 	unsigned n; /* 0: the word moves; else these pages are asked for     */
 	bool write;
 	int error;
@@ -96,13 +100,13 @@ void endpoint_open(struct endpoint *e, struct stand *s, unsigned dev,
 void endpoint_close(struct endpoint *e);
 
 /*
- * The device moves one word, 8-byte aligned; faults it in if it must.  Words
+ * The device moves one word, 4-byte aligned; faults it in if it must.  Words
  * that are written are not 0.  0; -EFAULT: it may not; -EIO: it has failed;
  * -EAGAIN.  Any thread that may sleep; may wait for the kernel's fault path,
  * so hold no lock that this takes.
  */
-must_check int endpoint_read(struct endpoint *e, iova_t va, uint64_t *word);
-must_check int endpoint_write(struct endpoint *e, iova_t va, uint64_t word);
+must_check int endpoint_read(struct endpoint *e, iova_t va, uint32_t *word);
+must_check int endpoint_write(struct endpoint *e, iova_t va, uint32_t word);
 
 /* Ask for n pages (at most 16) in one group, whether they are there or not. */
 must_check int endpoint_ask(struct endpoint *e, iova_t va, unsigned n,
@@ -116,7 +120,7 @@ must_check int endpoint_end(struct endpoint *e, struct endpoint_job *job);
  * One attempt from the calling thread, and no fault: did the word move?  What
  * the device can do right now.  Not while the endpoint itself works.
  */
-bool endpoint_reaches(struct endpoint *e, iova_t va, uint64_t *word,
+bool endpoint_reaches(struct endpoint *e, iova_t va, uint32_t *word,
 		      bool write);
 
 /* For stand.c. */

@@ -96,7 +96,7 @@ static void name_worker(uint64_t va, uint64_t access, void *unused)
 static void endpoint_begins(struct stand *s, const struct mmu_notifier_ops *ops)
 {
 	static const struct endpoint_config config = { .limit = LIMIT };
-	uint64_t word;
+	uint32_t word;
 
 	pri_open(s); /* or it ends here */
 	mm = process(4, "P");
@@ -138,7 +138,7 @@ static void discard_b(void *unused)
 static int reads_a_meanwhile(void)
 {
 	struct gate g;
-	uint64_t word;
+	uint32_t word;
 	int error;
 
 	gate_close(&g, "range_started", mm);
@@ -155,7 +155,7 @@ IOMMU_TEST(race, empty_table_ends_in_failure,
 	   "behind an empty table a device faults at a page that nobody "
 	   "changes, in vain, until it fails for good")
 {
-	uint64_t word;
+	uint32_t word;
 
 	endpoint_begins(s, &empty_table);
 	EXPECT_EQ(reads_a_meanwhile(), -EIO);
@@ -171,7 +171,7 @@ IOMMU_TEST(race, no_fault_outside_the_range,
 	   "with invalidate_range a device that reads beside a change does not "
 	   "fault, and what was changed it faults in once")
 {
-	uint64_t word;
+	uint32_t word;
 
 	endpoint_begins(s, SVA);
 	EXPECT_EQ(reads_a_meanwhile(), 0);
@@ -193,7 +193,7 @@ IOMMU_TEST(race, no_fault_outside_the_range,
  * for what it misses, once. */
 static void look_at_all(uint64_t of, uint64_t va, void *unused)
 {
-	uint64_t word;
+	uint32_t word;
 
 	if (of != (uint64_t)mm)
 		return;

@@ -29,7 +29,7 @@ USER_TEST(requests, read_then_write,
 	  "the CPU finds what the device wrote (C106)")
 {
 	struct mm *mm = asking(s, 2);
-	uint64_t word = 1;
+	uint32_t word = 1;
 
 	EXPECT_EQ(endpoint_read(&e, P(0), &word), 0);
 	EXPECT_EQ(word, 0);
@@ -48,7 +48,7 @@ USER_TEST(requests, device_breaks_a_copy,
 	  "a device that writes after a fork asks, and gets a copy (C23, C24)")
 {
 	struct mm *mm = asking(s, 1), *child;
-	uint64_t word;
+	uint32_t word;
 
 	EXPECT_EQ(endpoint_write(&e, P(0), 'A'), 0);
 	child = stand_fork(mm);
@@ -66,7 +66,7 @@ USER_TEST(requests, refused_where_a_cpu_is,
 	  "answered INVALID, and nothing is allocated (B52)")
 {
 	struct mm *mm = asking(s, 2);
-	uint64_t word;
+	uint32_t word;
 
 	REQUIRE(!mm_protect(mm, P(1), P(2), PROT_R));
 	EXPECT_EQ(endpoint_read(&e, P(2), &word), -EFAULT);
@@ -145,7 +145,7 @@ USER_TEST(requests, exit_with_a_fault_in_work,
 	struct mm *mm = asking(s, 2);
 	struct endpoint_job job = { .va = P(0), .word = 'A', .write = true };
 	struct gate g;
-	uint64_t word;
+	uint32_t word;
 
 	gate_close(&g, "fault_fresh", mm);
 	endpoint_begin(&e, &job);
@@ -258,7 +258,7 @@ USER_TEST(requests, exit_with_many_queued,
 	struct mm *mm = asking(s, MANY);
 	unsigned most = ask_for_many(s, mm);
 	struct pri_tally tally;
-	uint64_t word;
+	uint32_t word;
 
 	stand_exit(mm);
 	let_them_go();
@@ -329,7 +329,7 @@ static void count_up(void *arg)
 
 	for (unsigned i = 0; !atomic_load(&c->stop); i++) {
 		unsigned p = i % HOT;
-		uint64_t word;
+		uint32_t word;
 		int error = endpoint_read(&e, P(p), &word);
 
 		if (!error) {

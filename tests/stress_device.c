@@ -42,7 +42,7 @@ static struct guest *guest_of(const struct one_actor *a)
 }
 
 /* At once, without a thread in between; or by faults, until it is decided. */
-static int move(struct guest *g, va_t va, uint64_t *word, bool write)
+static int move(struct guest *g, va_t va, uint32_t *word, bool write)
 {
 	int ret = 0;
 
@@ -79,7 +79,8 @@ static void device_read(struct one_actor *a, const struct op *op)
 {
 	unsigned k = op->dice % one.writers, page = page_for(op, PROT_R);
 	struct look before = cell_look(page), after;
-	uint64_t low = cell_low(&before, k), word = 0;
+	uint64_t low = cell_low(&before, k);
+	uint32_t word = 0;
 	int ret = move(guest_of(a), P(page) + 8 * k, &word, false);
 
 	after = cell_look(page);
@@ -92,7 +93,7 @@ static void device_write(struct one_actor *a, const struct op *op)
 {
 	unsigned page = page_for(op, PROT_W);
 	struct look before = cell_look(page), after;
-	uint64_t tag = cell_store_begin(a->writer, page);
+	uint32_t tag = cell_store_begin(a->writer, page);
 	int ret = move(guest_of(a), P(page) + 8 * a->writer, &tag, true);
 
 	after = cell_look(page);

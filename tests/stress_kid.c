@@ -10,7 +10,7 @@
 #include "tests/stress_one.h"
 
 /* Not a writer of the parent's (tests/cells.c: the tag's top four bits). */
-#define KID_TAG (UINT64_C(15) << 60)
+#define KID_TAG (UINT64_C(15) << 28)
 
 struct moment {
 	struct look look[CELL_PAGES];

@@ -20,7 +20,7 @@ IOMMU_TEST(endpoint, fault_brings_the_page,
 	   "a device that misses a page asks once and then moves its data, by "
 	   "the real DMA; a second access asks nobody")
 {
-	uint64_t word;
+	uint32_t word;
 
 	open_pager(s);
 	for (unsigned i = 0; i < WINDOW; i++) {
@@ -39,7 +39,7 @@ IOMMU_TEST(endpoint, fault_brings_the_page,
 IOMMU_TEST(endpoint, write_asks_for_the_right,
 	   "a page that may only be read brings a fault when the device writes")
 {
-	uint64_t word;
+	uint32_t word;
 
 	open_pager(s);
 	pager.prot = PROT_R;
@@ -57,7 +57,7 @@ IOMMU_TEST(endpoint, zero_is_a_word,
 	   "a word of 0 that the device reads is data where a page is mapped, "
 	   "and a fault where none is")
 {
-	uint64_t word = 1;
+	uint32_t word = 1;
 
 	open_pager(s);
 	*(uint64_t *)page_va(pager.page[1]) = 0;
@@ -74,7 +74,7 @@ IOMMU_TEST(endpoint, gives_up_after_its_limit,
 	   "faults that are answered and change nothing bring the device into "
 	   "its failure state at the limit, not before")
 {
-	uint64_t word;
+	uint32_t word;
 
 	open_pager(s);
 	pager.in_vain = ENDPOINT_LIMIT - 1;
@@ -94,7 +94,7 @@ IOMMU_TEST(endpoint, gives_up_after_its_limit,
 IOMMU_TEST(endpoint, failure_stops_it,
 	   "after FAILURE the device sends no more page requests")
 {
-	uint64_t word;
+	uint32_t word;
 
 	open_pager(s);
 	pager.status = PPR_FAILURE;
@@ -109,7 +109,7 @@ IOMMU_TEST(endpoint, denied_device_may_not_ask,
 	   "a device whose entry does not let it send page requests gets no "
 	   "answer and no data")
 {
-	uint64_t word;
+	uint32_t word;
 
 	open_pager(s);
 	EXPECT_EQ(endpoint_read(&e, IOVA, &word), 0);
@@ -123,7 +123,7 @@ IOMMU_TEST(endpoint, group_of_pages,
 	   "a group of several pages is one question and one answer")
 {
 	struct pri_tally t;
-	uint64_t word;
+	uint32_t word;
 
 	open_pager(s);
 	EXPECT_EQ(endpoint_ask(&e, IOVA, WINDOW, true), 0);

@@ -417,7 +417,7 @@ IOMMU_TEST(ppr, no_memory_makes_it_ask_again,
 	   "nothing is mapped, and the device asks again")
 {
 	static _Atomic bool armed;
-	uint64_t word;
+	uint32_t word;
 
 	pager_open(&p, s, 0);
 	endpoint_open(&e, s, 0, NULL);

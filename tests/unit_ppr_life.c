@@ -200,7 +200,7 @@ IOMMU_TEST(ppr, bind_and_unbind_under_faults,
 	   "bind or after its unbind (B54, C113)")
 {
 	unsigned served = 0, refused = 0;
-	uint64_t word;
+	uint32_t word;
 	struct task t;
 
 	pager_open(&p, s, 0);
