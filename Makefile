@@ -48,7 +48,7 @@ OBJ	:= $(C_SRC:%=$(OUT)/%.o) $(S_SRC:%=$(OUT)/%.o)
 #: make check  format, layers, headers, sizes
 #: make debug  the machine stopped, gdb attached, k-pt k-page k-threads k-lock k-trace
 #: make doctor what is installed, what is missing
-#: make all, iso, compdb (compile_commands.json in build/), host-test, gdb-test, test-quick, fmt, clean
+#: make all, iso, compdb (compile_commands.json in build/), host-test, gdb-test, shell-test, test-quick, fmt, clean
 help:
 	@sed -n 's/^#: //p' Makefile
 

@@ -10,15 +10,16 @@
  *
  * A mapped or no-access entry counts in page_maps(); a parked one does not: it
  * holds only a reference, and the next fault maps the page again (what Linux
- * calls a migration entry; a swap entry will take the same place).
+ * calls a migration entry; a swap entry would take the same place).
  *
  * An IOMMU can walk the same tree: bits 61 and 62, which the CPU
  * ignores, are its IR and IW, and bits 9-11 its NextLevel, 0 in a leaf.  IW is
  * set with W and IR with P, in the same store, so that no device has a right
  * that the CPU has not (B32); everything that is not present has neither.
  *
- * Private pages are writable only while PG_EXCLUSIVE: entry_make() is the one
- * place that decides, so that no path can forget it (invariant B40).
+ * Pages are writable only while PG_EXCLUSIVE (invariant B40): entry_make() asks
+ * for each entry that is made, and who adds W to one that is there (fault.c,
+ * protect.c) asks too.
  */
 #pragma once
 

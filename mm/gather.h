@@ -11,9 +11,10 @@
  * When it is full or finished it flushes the whole span once and then lets the
  * pages go: at most one shootdown for GATHER_PAGES pages.
  *
- * This is the only place in mm that frees what an entry named, and
- * tlb_flush_range() the only way to make a changed entry known: whoever else
- * caches translations is told inside it, so that no caller can forget them.
+ * Who takes a single entry (a copy, a merge, an eviction) flushes it himself and
+ * then drops the page.  tlb_flush_range() is the only way to make a changed
+ * entry known: whoever else caches translations is told inside it, so that no
+ * caller can forget them.
  */
 #pragma once
 

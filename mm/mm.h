@@ -204,8 +204,8 @@ must_check int mm_discard(struct mm *mm, va_t start, va_t end);
 must_check int mm_reap(struct mm *mm);
 
 /*
- * Make the access to va possible: what a page fault calls, of a CPU now and of
- * a device later.  access is one of PROT_R, PROT_W, PROT_X.
+ * Make the access to va possible: what a page fault calls, of a CPU or, by
+ * way of iommu/, of a device.  access is one of PROT_R, PROT_W, PROT_X.
  *
  * Returns -EFAULT if no region allows it, -ENOMEM.
  */

@@ -81,8 +81,9 @@ struct mmu_notifier_ops {
 
 	/*
 	 * entry, in the CPU's format, is about to be set at va, where nothing
-	 * translates now.  Between start and end, under pt_lock: no sleep.
-	 * Linux dropped it in 6.10, because start has emptied the range.
+	 * translates now (but where ksm_knobs.late_flush is set: there a page
+	 * of the same content does).  Between start and end, under pt_lock: no
+	 * sleep.  Linux dropped it in 6.10: start has emptied the range.
 	 */
 	void (*change_pte)(struct mmu_notifier *mn, struct mm *mm, va_t va,
 			   uint64_t entry);

@@ -6,13 +6,15 @@
  * family's interval trees know the regions that cover this number; a region
  * knows the address.  Nothing is stored per entry, which is why a fork costs
  * nothing here per page and why the walk looks into each table to see whether
- * the region really maps the page.
+ * the region really maps the page.  A merged page has come from several families
+ * and knows each of them, with a page number in each (mm/ksm_node.c).
  *
  * Lock order (kernel/lock.h enforces it):
  *
  *   mm->lock                 regions                          sleeping
- *     anon_vma->root->lock     } who may map which page       sleeping
- *     object->lock             }
+ *     ksm.links_lock           families of merged pages       sleeping
+ *       anon_vma->root->lock   } who may map which page       sleeping
+ *       object->lock           }
  *       mm->pt_lock              entries                      spinning
  *
  * A walk takes no mm->lock.  It finds every mapping that is in place for the
@@ -39,7 +41,8 @@ typedef bool rmap_visit(struct page *page, struct region *region, va_t va,
  * first, so who has the page before all forks is not searched behind them.
  *
  * Context: the caller holds a reference on page and no lock of RANK_RMAP or
- * above; may sleep.  The lock of the page's family is held around visits.
+ * above; may sleep.  The lock of the page's family is held around visits; of a
+ * merged page that of one family at a time, and ksm.links_lock.
  */
 void rmap_walk(struct page *page, rmap_visit *visit, void *arg);
 
