@@ -20,8 +20,8 @@
 #include "arch/pte.h"
 #include "iommu/domain.h"
 #include "iommu/pt_amdv1.h"
-#include "kernel/printk.h"
 #include "kernel/string.h"
+#include "mm/check.h"
 #include "mm/pmm.h"
 
 /* Local APICs, IOAPICs, the IOMMU's own registers: nobody's to write. */
@@ -30,8 +30,6 @@
 
 #define RIGHTS  (AMDV1_IR | AMDV1_IW)
 #define AT_ONCE 8u /* entries compared between two branches              */
-
-static char words[160];
 
 /* ---- frames ------------------------------------------------------------ */
 
@@ -94,10 +92,8 @@ static const char *check_leaf(uint16_t devid, iova_t iova, uint64_t entry,
 
 		if (!what)
 			continue;
-		snprintk(words, sizeof(words),
-			 "device %x reaches %lx (%s) at iova %lx", devid,
-			 pa + at, what, iova + at);
-		return words;
+		return check_words("device %x reaches %lx (%s) at iova %lx",
+				   devid, pa + at, what, iova + at);
 	}
 	return NULL;
 }
@@ -105,9 +101,8 @@ static const char *check_leaf(uint16_t devid, iova_t iova, uint64_t entry,
 static const char *complain(uint16_t devid, iova_t iova, uint64_t e,
 			    const char *what)
 {
-	snprintk(words, sizeof(words), "device %x: entry %lx at iova %lx %s",
-		 devid, e, iova, what);
-	return words;
+	return check_words("device %x: entry %lx at iova %lx %s", devid, e,
+			   iova, what);
 }
 
 /* The table of `levels` levels at pa, whose first entry is for iova. */
@@ -119,12 +114,10 @@ static const char *check_table(uint16_t devid, pa_t pa, unsigned levels,
 	const char *why = NULL;
 
 	if (pa >> PAGE_SHIFT >= frames_end ||
-	    page_kind(page_of_pa(pa)) != PAGE_TABLE) {
-		snprintk(words, sizeof(words),
-			 "device %x: its table %lx at iova %lx is none", devid,
-			 pa, iova);
-		return words;
-	}
+	    page_kind(page_of_pa(pa)) != PAGE_TABLE)
+		return check_words(
+			"device %x: its table %lx at iova %lx is none", devid,
+			pa, iova);
 	for (unsigned i = 0; i < PT_ENTRIES && !why; i++, iova += span) {
 		uint64_t e = READ_ONCE(table[i]), granted = e & rights;
 		unsigned next = (unsigned)FIELD_GET(AMDV1_NEXT_LEVEL, e);
@@ -183,23 +176,19 @@ static const char *check_member(struct iommu *iommu, const struct attachment *a)
 {
 	struct domain *d = a->domain;
 	struct dte is, want;
-	const char *why;
+	const char *why = NULL;
 
 	spin_lock(&d->lock);
 	is = iommu_get_dte(iommu, a->devid);
 	want = domain_dte(d, a);
-	if (equal(&is, &want) && a->flags & ATTACH_CUT) {
-		why = NULL;
-	} else if (equal(&is, &want)) {
+	if (!equal(&is, &want))
+		why = check_words(
+			"device %x: its entry %lx %lx is not its domain's",
+			a->devid, is.w[0], is.w[1]);
+	else if (!(a->flags & ATTACH_CUT))
 		why = check_table(a->devid, is.w[0] & DTE0_ROOT,
 				  (unsigned)FIELD_GET(DTE0_MODE, is.w[0]), 0,
 				  is.w[0] & RIGHTS, d->shared);
-	} else {
-		snprintk(words, sizeof(words),
-			 "device %x: its entry %lx %lx is not its domain's",
-			 a->devid, is.w[0], is.w[1]);
-		why = words;
-	}
 	spin_unlock(&d->lock);
 	return why;
 }
@@ -216,12 +205,9 @@ const char *iommu_check(struct iommu *iommu)
 		if (!why)
 			why = check_member(iommu, a);
 	}
-	if (!why && count_others(iommu) != members) {
-		snprintk(words, sizeof(words),
-			 "%u devices are let in, %u are in a domain",
-			 count_others(iommu), members);
-		why = words;
-	}
+	if (!why && count_others(iommu) != members)
+		why = check_words("%u devices are let in, %u are in a domain",
+				  count_others(iommu), members);
 	rw_read_unlock(&iommu->lock);
 	return why;
 }

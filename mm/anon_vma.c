@@ -216,7 +216,7 @@ void anon_vma_unlink(struct region *region)
 	anon_vma_put(root);
 }
 
-static bool is_member(const struct region *region, const struct anon_vma *av)
+bool anon_vma_has(const struct anon_vma *av, const struct region *region)
 {
 	struct anon_vma_chain *chain;
 
@@ -234,7 +234,7 @@ bool anon_vma_same(const struct region *a, const struct region *b)
 	if (a->anon_vma != b->anon_vma)
 		return false;
 	LIST_FOREACH (chain, &a->chains, same_region) {
-		if (!is_member(b, chain->anon_vma))
+		if (!anon_vma_has(chain->anon_vma, b))
 			return false;
 		balance++;
 	}

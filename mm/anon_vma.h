@@ -87,6 +87,9 @@ void anon_vma_unlink(struct region *region);
 /* Leave all families with a region that is in no tree.  Takes the root's lock. */
 void anon_vma_unclone(struct region *region);
 
+/* Is region a member?  Context: mm->lock, or the root's lock, held. */
+bool anon_vma_has(const struct anon_vma *av, const struct region *region);
+
 /* Are both regions members of the same anon_vmas, with the same own one? */
 bool anon_vma_same(const struct region *a, const struct region *b);
 

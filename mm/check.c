@@ -8,7 +8,6 @@
  */
 #include "mm/check.h"
 #include "kernel/panic.h"
-#include "kernel/printk.h"
 #include "mm/entry.h"
 #include "mm/mm_priv.h"
 
@@ -18,15 +17,16 @@ struct census {
 	uint64_t maps, extra;    /* page_maps(), references beyond them     */
 };
 
-static char words[160];
+const char *check_words(const char *fmt, ...)
+{
+	static char words[160];
+	va_list args;
 
-#define WRONG(c, ...)                                                \
-	do {                                                         \
-		if (!(c)->wrong) {                                   \
-			snprintk(words, sizeof(words), __VA_ARGS__); \
-			(c)->wrong = words;                          \
-		}                                                    \
-	} while (0)
+	va_start(args, fmt);
+	vsnprintk(words, sizeof(words), fmt, args);
+	va_end(args);
+	return words;
+}
 
 static bool kind_user(enum page_kind kind)
 {

@@ -4,7 +4,20 @@
  */
 #pragma once
 
-#include "kernel/list.h"
+#include "kernel/printk.h"
+
+/*
+ * What an oracle found, formatted into words that hold until the next oracle
+ * finds something.  Two that find something at once may mix their words.
+ */
+const char *check_words(const char *fmt, ...) printf_like(1, 2);
+
+/* Only the first thing that is wrong counts: c->wrong, NULL until then. */
+#define WRONG(c, ...)                                          \
+	do {                                                   \
+		if (!(c)->wrong)                               \
+			(c)->wrong = check_words(__VA_ARGS__); \
+	} while (0)
 
 /*
  * At a quiet point (nobody changes any mm):

@@ -7,7 +7,7 @@
  * entry of a merged frame is found once is mm_check()'s business, as for any
  * other page.
  */
-#include "kernel/printk.h"
+#include "mm/check.h"
 #include "mm/entry.h"
 #include "mm/ksm_priv.h"
 
@@ -19,16 +19,6 @@ struct census {
 	uint64_t contents, nodes, chains, dups, links;
 	uint64_t chunks, items, unshared, in_tree;
 };
-
-static char words[160];
-
-#define WRONG(c, ...)                                                \
-	do {                                                         \
-		if (!(c)->wrong) {                                   \
-			snprintk(words, sizeof(words), __VA_ARGS__); \
-			(c)->wrong = words;                          \
-		}                                                    \
-	} while (0)
 
 /* ---- tables ---------------------------------------------------------------- */
 

@@ -241,23 +241,13 @@ static va_t link_va(const struct ksm_link *link, const struct region *region)
 	return region->start + ((link->index - region->pgoff) << PAGE_SHIFT);
 }
 
-static bool is_member(const struct region *region, const struct anon_vma *av)
-{
-	struct anon_vma_chain *chain;
-
-	LIST_FOREACH (chain, &region->chains, same_region)
-		if (chain->anon_vma == av)
-			return true;
-	return false;
-}
-
 /* Has a link from first on, before link, led to the region? */
 static bool visited_before(const struct ksm_link *first,
 			   const struct ksm_link *link,
 			   const struct region *region)
 {
 	for (; first != link; first = first->next)
-		if (is_member(region, first->anon_vma))
+		if (anon_vma_has(first->anon_vma, region))
 			return true;
 	return false;
 }
