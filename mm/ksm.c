@@ -92,15 +92,12 @@ void ksm_exit(struct mm *mm)
 int ksm_mergeable(struct mm *mm, va_t start, va_t end)
 {
 	struct region *r;
-	int ret = 0;
+	int ret;
 
 	if (!range_valid(start, end))
 		return err(EINVAL);
 	rw_write_lock(&mm->lock);
-	if (!region_covers(mm, start, end))
-		ret = err(ENOENT);
-	if (!ret)
-		ret = region_cut(mm, start, end);
+	ret = region_cut_out(mm, start, end);
 	if (!ret) {
 		for_each_region (r, mm, start, end)
 			if (!r->object)
@@ -153,16 +150,13 @@ static int unmerge_regions(struct mm *mm, va_t start, va_t end)
 
 int ksm_unmergeable(struct mm *mm, va_t start, va_t end)
 {
-	int ret = 0;
+	int ret;
 
 	if (!range_valid(start, end))
 		return err(EINVAL);
 	rw_write_lock(&ksm.lock);
 	rw_write_lock(&mm->lock);
-	if (!region_covers(mm, start, end))
-		ret = err(ENOENT);
-	if (!ret)
-		ret = region_cut(mm, start, end);
+	ret = region_cut_out(mm, start, end);
 	if (!ret)
 		ret = unmerge_regions(mm, start, end);
 	region_join(mm, start, end);

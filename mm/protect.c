@@ -100,15 +100,12 @@ static void protect_regions(struct mm *mm, va_t start, va_t end, enum prot prot)
 
 int mm_protect(struct mm *mm, va_t start, va_t end, enum prot prot)
 {
-	int ret = 0;
+	int ret;
 
 	if (!range_valid(start, end))
 		return err(EINVAL);
 	rw_write_lock(&mm->lock);
-	if (!region_covers(mm, start, end))
-		ret = err(ENOENT);
-	if (!ret)
-		ret = region_cut(mm, start, end);
+	ret = region_cut_out(mm, start, end);
 	if (!ret) {
 		protect_regions(mm, start, end, prot);
 		region_join(mm, start, end);

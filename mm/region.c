@@ -171,6 +171,26 @@ int region_cut(struct mm *mm, va_t start, va_t end)
 	return 0;
 }
 
+/* Is all of [start, end) mapped? */
+static bool region_covers(struct mm *mm, va_t start, va_t end)
+{
+	struct region *r;
+	va_t at = start;
+
+	for_each_region (r, mm, start, end) {
+		if (r->start > at)
+			return false;
+		at = r->end;
+	}
+	return at >= end;
+}
+
+int region_cut_out(struct mm *mm, va_t start, va_t end)
+{
+	return region_covers(mm, start, end) ? region_cut(mm, start, end)
+					     : err(ENOENT);
+}
+
 static bool region_alike(const struct region *a, const struct region *b)
 {
 	return a->end == b->start && a->prot == b->prot &&
@@ -207,19 +227,6 @@ void region_join(struct mm *mm, va_t start, va_t end)
 		else
 			r = next;
 	}
-}
-
-bool region_covers(struct mm *mm, va_t start, va_t end)
-{
-	struct region *r;
-	va_t at = start;
-
-	for_each_region (r, mm, start, end) {
-		if (r->start > at)
-			return false;
-		at = r->end;
-	}
-	return at >= end;
 }
 
 va_t region_gap(struct mm *mm, uint64_t len)

@@ -46,11 +46,14 @@ void region_resize(struct region *r, va_t start, va_t end);
  */
 must_check int region_cut(struct mm *mm, va_t start, va_t end);
 
+/*
+ * The same for a range whose every page must be mapped: -ENOENT with nothing
+ * changed where there is a hole.
+ */
+must_check int region_cut_out(struct mm *mm, va_t start, va_t end);
+
 /* Join neighbours in [start, end], both ends included, that have become alike. */
 void region_join(struct mm *mm, va_t start, va_t end);
-
-/* Is all of [start, end) mapped? */
-bool region_covers(struct mm *mm, va_t start, va_t end);
 
 /* Lowest free address for len bytes, or 0. */
 va_t region_gap(struct mm *mm, uint64_t len);
