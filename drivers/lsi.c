@@ -114,12 +114,23 @@ static int poll(struct lsi *lsi, uint32_t *tag)
 	return err(EIO);
 }
 
+/*
+ * Is the chip behind the end of its program?  QEMU steps over words that are 0,
+ * and 0 is what a chip reads where it may not: it would look for its program in
+ * whatever lies behind.
+ */
+static bool ran_away(struct lsi *lsi)
+{
+	return mmio_read32(lsi->regs + REG_DSP) > lsi->program_end;
+}
+
 static int wait(struct lsi *lsi, uint32_t *tag)
 {
 	uint64_t end = clock_ns() + LIMIT_NS;
 	int error;
 
-	while ((error = poll(lsi, tag)) == -EAGAIN && clock_ns() < end)
+	while ((error = poll(lsi, tag)) == -EAGAIN && !ran_away(lsi) &&
+	       clock_ns() < end)
 		cpu_pause();
 	if (error != -EAGAIN)
 		return error;
@@ -141,11 +152,12 @@ static int place_program(struct lsi *lsi, enum lsi_place place,
 	if (place == LSI_IN_MEMORY) {
 		memcpy(lsi->engine.own.va, words, (unsigned)len * 4);
 		*bus = (uint32_t)lsi->engine.own.bus;
-		return 0;
+	} else {
+		for (int i = 0; i < len; i++)
+			mmio_write32(lsi->ram + 4 * i, words[i]);
+		*bus = (uint32_t)lsi->ram_bus;
 	}
-	for (int i = 0; i < len; i++)
-		mmio_write32(lsi->ram + 4 * i, words[i]);
-	*bus = (uint32_t)lsi->ram_bus;
+	lsi->program_end = *bus + (uint32_t)len * 4;
 	return 0;
 }
 

@@ -32,8 +32,9 @@ enum lsi_place {
 struct lsi {
 	struct dma_engine engine;
 	struct pci_dev *dev;
-	char *regs, *ram; /* mapped BARs                                  */
-	pa_t ram_bus;     /* where the chip finds its own RAM             */
+	char *regs, *ram;     /* mapped BARs                                  */
+	pa_t ram_bus;         /* where the chip finds its own RAM             */
+	uint32_t program_end; /* where the one that runs ends; engine's lock */
 };
 
 /* Find the chips, make them engines "lsi0", "lsi1".  Boot, after pci_init(). */
@@ -45,8 +46,8 @@ struct lsi *lsi_at(unsigned i);
 /*
  * Run a program to its end.  Returns 0 and in *tag what its lsi_interrupt()
  * says; -EINVAL if it cannot be assembled or is too long; -EIO if the chip
- * stopped at something that is no instruction; -ETIMEDOUT if it did not end
- * (then the chip was reset).
+ * stopped at something that is no instruction; -ETIMEDOUT if it did not end, or
+ * is not there for the chip, which has run past it (then the chip was reset).
  *
  * Context: not in interrupts; spin locks may be held.
  */

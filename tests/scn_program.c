@@ -51,6 +51,33 @@ TEST(program, chip_ram_needs_its_window_only,
 	leave(lsi, d);
 }
 
+TEST(program, nothing_else_is_run,
+     "a chip that may not fetch its program is stopped before it finds another "
+     "one in the page behind")
+{
+	const struct lsi_insn program[] = { lsi_interrupt(5) };
+	struct domain *d;
+	struct lsi *lsi = chip_in_domain(&d);
+	struct page *page = page_alloc_zeroed();
+	uint32_t tag = 0;
+
+	REQUIRE(page);
+	((uint32_t *)page_va(page))[0] = 0x98080000; /* lsi_interrupt(7) */
+	((uint32_t *)page_va(page))[1] = 7;
+	REQUIRE(!domain_map(d, IOVA + PAGE_SIZE, page_pa(page), PAGE_SIZE,
+			    PROT_R));
+	dma_set_own(&lsi->engine, IOVA);
+	EXPECT_EQ(lsi_run(lsi, LSI_IN_MEMORY, program, 1, &tag), -ETIMEDOUT);
+	EXPECT_EQ(tag, 0);
+	dma_set_own(&lsi->engine, IOVA + PAGE_SIZE);
+	EXPECT_EQ(lsi_run(lsi, LSI_IN_MEMORY, program, 1, &tag), 0);
+	EXPECT_EQ(tag, 7);
+	dma_set_own(&lsi->engine, lsi->engine.own.pa);
+	EXPECT_EQ(domain_unmap(d, IOVA + PAGE_SIZE, IOVA + 2 * PAGE_SIZE), 0);
+	page_put(page);
+	leave(lsi, d);
+}
+
 TEST(program, access_ends_between_two_instructions,
      "what is unmapped between two instructions the second one cannot write")
 {
