@@ -10,19 +10,17 @@
 #include "kernel/err.h"
 #include "kernel/panic.h"
 
-int admission_open(struct admission *a, ppr_fault_fn *fault, void *arg)
+/* A region that forbids and memory that is out are the same to a device: this
+ * request will not succeed.  FAILURE would end all of its requests. */
+static enum ppr_status page_request(void *arg, va_t va, enum prot access)
 {
-	int error = 0;
+	struct admission *a = arg;
 
-	if (a->ppr)
-		error = ppr_bind(a->ppr, a->devid, PPR_NO_PASID, fault, arg,
-				 &a->binding);
-	if (error)
-		return error;
-	error = domain_attach(a->domain, a->devid, a->flags);
-	if (error)
-		admission_close(a);
-	return error;
+	if (access & PROT_X)
+		return PPR_INVALID; /* v1 tables say nothing of execution */
+	if (a->fault(a, va, access & PROT_W ? PROT_W : PROT_R))
+		return PPR_INVALID;
+	return PPR_SUCCESS;
 }
 
 /*
@@ -40,16 +38,45 @@ void admission_deny(struct admission *a)
 		panic("device %x cannot be denied", a->devid);
 }
 
-void admission_close(struct admission *a)
+static void show_out(struct admission *a)
 {
 	admission_deny(a);
 	if (a->ppr)
 		ppr_unbind(a->ppr, a->binding);
 }
 
-/* A region that forbids and memory that is out are the same to a device: this
- * request will not succeed.  FAILURE would end all of its requests. */
-enum ppr_status admission_answer(int error)
+static int let_in(struct admission *a)
 {
-	return error ? PPR_INVALID : PPR_SUCCESS;
+	int error = 0;
+
+	if (a->ppr)
+		error = ppr_bind(a->ppr, a->devid, PPR_NO_PASID, page_request,
+				 a, &a->binding);
+	if (error)
+		return error;
+	error = domain_attach(a->domain, a->devid, a->flags);
+	if (error)
+		show_out(a);
+	return error;
+}
+
+int admission_open(struct admission *a, struct mm *mm)
+{
+	int error = mmu_notifier_register(a->mn, mm);
+
+	if (!error) {
+		error = let_in(a);
+		if (error)
+			mmu_notifier_unregister(a->mn);
+	}
+	if (error)
+		domain_destroy(a->domain);
+	return error;
+}
+
+void admission_close(struct admission *a)
+{
+	show_out(a);
+	mmu_notifier_unregister(a->mn);
+	domain_destroy(a->domain);
 }

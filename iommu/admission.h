@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * admission.h - a device that is let into a domain, and shown out
+ * admission.h - a device that is let into an address space, and shown out
  *
- *	open   who serves its faults, then the device: none comes too early
+ *	open   who listens for it, who serves its faults, then the device: it can
+ *	       neither cache nor fault anything too early
  *	deny   the device: when it returns nothing is reached any more
- *	close  deny, then wait for the faults in work
+ *	close  deny, wait for the faults in work, leave the list of listeners
  *
  * An address space and its device end in any order: the mm's release() denies,
  * whoever bound them closes.
@@ -13,31 +14,33 @@
 
 #include "iommu/domain.h"
 #include "iommu/ppr.h"
+#include "mm/mmu_notifier.h"
 
-/* Immutable while open. */
+/* Set by whoever opens it, but for binding; immutable while open. */
 struct admission {
-	struct domain *domain; /* nobody else is a member                   */
+	struct domain *domain;   /* nobody else is a member                 */
+	struct mmu_notifier *mn; /* its release() calls admission_deny()    */
 	uint16_t devid;
 	unsigned flags;  /* ATTACH_*                                        */
 	struct ppr *ppr; /* NULL: no page requests                          */
+	/* Make an access to va possible, access being PROT_R or PROT_W: 0, or
+	 * an error, and then the request is refused.  May sleep. */
+	int (*fault)(struct admission *a, va_t va, enum prot access);
 	struct ppr_binding *binding;
 };
 
 /*
- * Let the device in; its page requests go to fault(arg, ...).  The caller has
- * set what comes before binding.
- * 0, -ENOMEM, -EBUSY if it is in a domain, -ETIMEDOUT; then it is not in.
- * May sleep.
+ * Let the device into its domain, for mm; the domain is the admission's to
+ * destroy from now on, also on an error.
+ * 0, -ENOMEM, -EBUSY if it is in a domain, -EIO if it was cut off, -ETIMEDOUT;
+ * then it is not in.  Context: the caller holds a user of mm; may sleep.
  */
-must_check int admission_open(struct admission *a, ppr_fault_fn *fault,
-			      void *arg);
+must_check int admission_open(struct admission *a, struct mm *mm);
 
 /* When it returns the device reaches nothing any more, whoever was first.  Any
  * number of times; may sleep; also from fault(). */
 void admission_deny(struct admission *a);
 
-/* The same, and fault() does not run any more.  Once; may sleep. */
+/* The same, and fault() does not run any more; the domain is gone.  Once, also
+ * after the mm's exit; may sleep. */
 void admission_close(struct admission *a);
-
-/* The answer to a page request that ended so. */
-enum ppr_status admission_answer(int error);

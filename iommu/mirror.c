@@ -211,12 +211,10 @@ int mirror_fault(struct mirror *m, va_t va, enum prot access)
 	return error;
 }
 
-static enum ppr_status page_request(void *arg, va_t va, enum prot access)
+static int door_fault(struct admission *door, va_t va, enum prot access)
 {
-	if (access & PROT_X)
-		return PPR_INVALID; /* v1 tables say nothing of execution */
-	return admission_answer(
-		mirror_fault(arg, va, access & PROT_W ? PROT_W : PROT_R));
+	return mirror_fault(container_of(door, struct mirror, door), va,
+			    access);
 }
 
 /* ---- binding ------------------------------------------------------------ */
@@ -225,31 +223,22 @@ int mirror_bind(struct mirror *m, struct iommu *iommu, struct ppr *ppr,
 		uint16_t devid, unsigned flags, struct mm *mm)
 {
 	struct domain *d = domain_create(iommu);
-	int error;
 
 	if (!d)
 		return err(ENOMEM);
 	*m = (struct mirror){ .mn = { .ops = &ops },
 			      .door = { .domain = d,
+					.mn = &m->mn,
 					.devid = devid,
 					.flags = flags,
-					.ppr = ppr } };
+					.ppr = ppr,
+					.fault = door_fault } };
 	spin_init(&m->lock, RANK_MIRROR, "mirror");
 	waitq_init(&m->idle);
-	error = mmu_notifier_register(&m->mn, mm);
-	if (!error) {
-		error = admission_open(&m->door, page_request, m);
-		if (error)
-			mmu_notifier_unregister(&m->mn);
-	}
-	if (error)
-		domain_destroy(d);
-	return error;
+	return admission_open(&m->door, mm);
 }
 
 void mirror_unbind(struct mirror *m)
 {
 	admission_close(&m->door);
-	mmu_notifier_unregister(&m->mn);
-	domain_destroy(m->door.domain);
 }

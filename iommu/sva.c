@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sva.c - bind, flush, fault, and the end, from either side
+ * sva.c - bind, flush, fault
  *
- * Binding: who flushes for the device is there before it can cache anything,
- * and who serves its faults before it can fault.  The end goes the other way
- * round.  When the mm's last user leaves, release() denies the device and
- * flushes before the first page, or table, is freed (B25).
+ * The beginning and the end, from either side, are admission.c's: when the mm's
+ * last user leaves, release() denies the device and flushes before the first
+ * page, or table, is freed (B25).
  *
  * Locks: none of its own.  invalidate_range() runs under pt_lock and takes the
  * domain's; the rest may sleep.
@@ -65,42 +64,29 @@ int sva_fault(struct sva *sva, va_t va, enum prot access)
 	return error;
 }
 
-static enum ppr_status page_request(void *arg, va_t va, enum prot access)
+static int door_fault(struct admission *door, va_t va, enum prot access)
 {
-	if (access & PROT_X)
-		return PPR_INVALID; /* v1 tables say nothing of execution */
-	return admission_answer(
-		sva_fault(arg, va, access & PROT_W ? PROT_W : PROT_R));
+	return sva_fault(container_of(door, struct sva, door), va, access);
 }
 
 int sva_bind(struct sva *sva, struct iommu *iommu, struct ppr *ppr,
 	     uint16_t devid, unsigned flags, struct mm *mm)
 {
-	struct domain *d;
-	int error;
+	struct domain *d = domain_create_shared(iommu, mm->pt.root, USER_END);
 
-	d = domain_create_shared(iommu, mm->pt.root, USER_END);
 	if (!d)
 		return err(ENOMEM);
 	*sva = (struct sva){ .mn = { .ops = &ops },
 			     .door = { .domain = d,
+				       .mn = &sva->mn,
 				       .devid = devid,
 				       .flags = flags,
-				       .ppr = ppr } };
-	error = mmu_notifier_register(&sva->mn, mm);
-	if (!error) {
-		error = admission_open(&sva->door, page_request, sva);
-		if (error)
-			mmu_notifier_unregister(&sva->mn);
-	}
-	if (error)
-		domain_destroy(d);
-	return error;
+				       .ppr = ppr,
+				       .fault = door_fault } };
+	return admission_open(&sva->door, mm);
 }
 
 void sva_unbind(struct sva *sva)
 {
 	admission_close(&sva->door);
-	mmu_notifier_unregister(&sva->mn);
-	domain_destroy(sva->door.domain);
 }
