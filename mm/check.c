@@ -133,7 +133,7 @@ const char *mm_check(void)
 	struct census c = { 0 };
 
 	mm_for_each(check_tables, &c);
-	for (pfn_t pfn = 0; pfn < frames_end; pfn++)
+	for (pfn_t pfn = 0; pfn < frames_end; pfn += pmm_stride(&frames[pfn]))
 		if (page_refs(&frames[pfn]))
 			check_page(&c, &frames[pfn]);
 	if (c.maps != c.mapped)

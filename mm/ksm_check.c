@@ -60,7 +60,7 @@ static void check_tables(struct mm *mm, void *arg)
 
 static void check_frames(struct census *c)
 {
-	for (pfn_t pfn = 0; pfn < frames_end; pfn++) {
+	for (pfn_t pfn = 0; pfn < frames_end; pfn += pmm_stride(&frames[pfn])) {
 		struct page *page = &frames[pfn];
 
 		if (page_kind(page) != PAGE_KSM)

@@ -87,6 +87,18 @@ uint64_t pmm_used_by(enum page_kind kind);
 void pmm_drain(void);
 
 /*
+ * For who looks for frames in use: how far it is from this frame to the next
+ * that may be, over the free block that begins here.  What lies in the blocks is
+ * free: pmm_check() has looked.  Nobody may allocate meanwhile.
+ */
+static inline pfn_t pmm_stride(const struct page *page)
+{
+	uint32_t flags = page_flags(page);
+
+	return flags & PG_BUDDY ? UINT64_C(1) << FIELD_GET(PG_ORDER, flags) : 1;
+}
+
+/*
  * Oracle: walk all frames and lists.  Free frames have count 0, lists and
  * caches contain exactly the free frames.  Nobody may allocate meanwhile.
  * Returns NULL, or what is wrong in words.
