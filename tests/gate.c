@@ -8,24 +8,15 @@
 #define PATIENCE 200 /* turns that an unhindered thread needs many times less */
 #define READY_NS UINT64_C(100000000)
 
-/* The test's own thread only. */
-static unsigned hooks;
-static bool were_on;
-
 void hook(const char *probe, probe_fn *fn, void *arg)
 {
-	if (!hooks++) {
-		were_on = probe_on;
-		WRITE_ONCE(probe_on, true);
-	}
+	probes_begin();
 	EXPECT(probe_hook(probe, fn, arg) > 0);
 }
 
 void unhook(const char *probe)
 {
 	probe_hook(probe, NULL, NULL);
-	if (!--hooks)
-		WRITE_ONCE(probe_on, were_on);
 }
 
 static void at_probe(uint64_t a, uint64_t b, void *arg)

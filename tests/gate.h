@@ -27,10 +27,7 @@ struct gate {
 	_Atomic bool open;
 };
 
-/*
- * probe_hook() from a test's own thread, and without: probes are on meanwhile,
- * in the release build too.
- */
+/* probes_begin(), and run fn(a, b, arg) at every probe of this name. */
 void hook(const char *probe, probe_fn *fn, void *arg);
 void unhook(const char *probe);
 

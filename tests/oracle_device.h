@@ -7,8 +7,8 @@
  *   O4  oracle_order.h    steps come in an order that is allowed
  *
  * tests/stand.h opens them when a test begins and closes them when it ends; the
- * first thing that they find wrong fails the test.  In the release build there
- * are no probes to look at, and they are off.
+ * first thing that they find wrong fails the test.  In the release build nobody
+ * can watch frames being freed, and they are off.
  */
 #pragma once
 

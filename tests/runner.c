@@ -123,6 +123,7 @@ static void run_test(const struct test *t, unsigned timeout)
 	struct thread *thread;
 	uint64_t start, us;
 	const char *why;
+	bool probing;
 
 	if (t->cpus > cpu_count()) {
 		char need[40];
@@ -133,6 +134,7 @@ static void run_test(const struct test *t, unsigned timeout)
 	}
 	atomic_store(&failures, 0);
 	skipped = NULL;
+	probing = probe_on;
 	oracle_begin(&before);
 	running = t;
 	explain_reset();
@@ -158,6 +160,7 @@ static void run_test(const struct test *t, unsigned timeout)
 		ktap_note("replay: make run T=%s.%s SEED=%lu SMP=%u", t->suite,
 			  t->name, run_seed, cpu_count());
 	}
+	WRITE_ONCE(probe_on, probing);
 	ktap_note("time_us=%lu", us);
 	ktap_result(t->name,
 		    failures  ? KTAP_FAIL

@@ -4,7 +4,6 @@
  *
  * Shadow: C11, C33 to C35, C43, C44.  tlb: C39.  remote: C40.
  */
-#include "arch/cpu.h"
 #include "kernel/err.h"
 #include "kernel/probe.h"
 #include "tests/agent.h"
@@ -271,7 +270,7 @@ TEST(cast, start_waits_for_the_remote_side,
 	struct mm *mm = written(1);
 	struct task changer;
 	struct gate g;
-	uint64_t since = rdtsc();
+	uint64_t since = probes_begin();
 
 	agent_attach(&a, &remote, mm);
 	EXPECT_EQ(agent_read(&a, VA), 100);
@@ -284,8 +283,7 @@ TEST(cast, start_waits_for_the_remote_side,
 	EXPECT(agent_has(&a, VA, false));
 	gate_open(&g);
 	join(&changer);
-	EXPECT(!probe_on ||
-	       probes_in_order(since, mm,
+	EXPECT(probes_in_order(since, mm,
 			       "range_start remote_answer range_started "
 			       "pte_clear range_end"));
 	EXPECT_EQ(agent_read(&a, VA), 0);

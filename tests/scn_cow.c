@@ -4,9 +4,8 @@
  */
 #include "arch/cpu.h"
 #include "kernel/err.h"
-#include "kernel/probe.h"
 #include "mm/entry.h"
-#include "tests/world.h"
+#include "tests/gate.h"
 
 TEST(cow, both_sides_keep_their_own,
      "after a fork neither side sees what the other writes")
@@ -143,12 +142,10 @@ TEST(cow, pin_after_share_gets_a_copy,
 	struct mm *parent = world(1), *child;
 	struct page *shared = NULL, *pinned;
 
-	if (!probe_on)
-		SKIP("probes are off");
 	wr(parent, VA, 1);
-	EXPECT(probe_hook("fork_shared", pin_inside, &shared) > 0);
+	hook("fork_shared", pin_inside, &shared);
 	child = fork_of(parent);
-	probe_hook("fork_shared", NULL, NULL);
+	unhook("fork_shared");
 	REQUIRE(shared);
 	EXPECT(!page_exclusive(shared));
 	REQUIRE(pin_pages(parent, VA, 1, 0, &pinned) == 0);
@@ -197,16 +194,14 @@ TEST(cow, two_copies_one_wins,
 {
 	struct mm *parent = world(1), *child;
 
-	if (!probe_on)
-		SKIP("probes are off");
 	wr(parent, VA + 24, 7);
 	child = fork_of(parent);
 	loser_mm = parent;
 	loser_done = false;
 	/* Parked after its copy, before the lock: the other one finishes. */
-	probe_hook("cow_copied", write_first, NULL);
+	hook("cow_copied", write_first, NULL);
 	EXPECT_EQ(wr(parent, VA, 100), 0);
-	probe_hook("cow_copied", NULL, NULL);
+	unhook("cow_copied");
 	EXPECT(loser_done);
 	EXPECT_EQ(rd(parent, VA), 100);
 	EXPECT_EQ(rd(parent, VA + 8), 101);
@@ -221,15 +216,13 @@ TEST(fault, two_fresh_pages_one_wins,
 {
 	struct mm *mm = world(2);
 
-	if (!probe_on)
-		SKIP("probes are off");
 	wr(mm, P(1), 1); /* the table is there */
 	loser_mm = mm;
 	loser_done = false;
 	/* Parked with its page in hand, before the lock. */
-	probe_hook("fault_fresh", write_first, NULL);
+	hook("fault_fresh", write_first, NULL);
 	EXPECT_EQ(wr(mm, VA, 100), 0);
-	probe_hook("fault_fresh", NULL, NULL);
+	unhook("fault_fresh");
 	EXPECT(loser_done);
 	EXPECT_EQ(rd(mm, VA), 100);
 	EXPECT_EQ(rd(mm, VA + 8), 101);
@@ -242,11 +235,9 @@ TEST(cow, copy_clears_tells_sets, "a copy clears, flushes, and then sets (B9)")
 	struct mm *parent = world(1), *child;
 	uint64_t since;
 
-	if (!probe_on)
-		SKIP("probes are off");
 	wr(parent, VA, 1);
 	child = fork_of(parent);
-	since = rdtsc();
+	since = probes_begin();
 	wr(parent, VA, 2);
 	EXPECT(probes_in_order(since, parent,
 			       "cow_copied pte_clear tlb_flush pte_set"));

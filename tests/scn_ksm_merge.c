@@ -5,7 +5,6 @@
  * What runs under a spin lock is disturbed by a hook on the spot, what may sleep
  * by stopping the scanner at a gate.
  */
-#include "arch/cpu.h"
 #include "arch/uaccess.h"
 #include "kernel/err.h"
 #include "kernel/inject.h"
@@ -49,7 +48,7 @@ TEST(ksm_merge, steps_in_order,
      "(B45)")
 {
 	struct mm *mm = pair();
-	uint64_t since = rdtsc();
+	uint64_t since = probes_begin();
 
 	mm_bind(mm);
 	wr(mm, P(0), 'A');

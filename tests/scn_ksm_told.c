@@ -3,8 +3,6 @@
  * scn_ksm_told.c - what listeners hear of merges, breaks and opt-outs: the table
  * of mm/KSM.md as claims (B10, B11, B15, B45)
  */
-#include "arch/cpu.h"
-#include "kernel/probe.h"
 #include "tests/cast.h"
 #include "tests/ksm_world.h"
 
@@ -93,12 +91,11 @@ TEST(ksm_told, break_is_a_copy,
 	heard(&r);
 	mm_bind(mm);
 	rd(mm, P(1));
-	since = rdtsc();
+	since = probes_begin();
 	wr(mm, P(1), 'B');
 	mm_bind(NULL);
 	EXPECT_HEARD(&r, "start clear 1-2; range 1-2; change 1-2; end 1-2");
-	EXPECT(!probe_on ||
-	       probes_in_order(since, mm,
+	EXPECT(probes_in_order(since, mm,
 			       "cow_copied range_start range_started pte_clear "
 			       "tlb_flush range range_flushed change_pte "
 			       "pte_set range_end range_ended"));

@@ -208,8 +208,7 @@ TEST(notifier, start_under_a_spin_lock_panics,
 	char cause[200];
 	struct mm *mm;
 
-	if (!CONFIG_CHECK)
-		SKIP("only the checking build looks");
+	CHECKED_ONLY("looks");
 	mm = world(1);
 	EXPECT(panic_catch(start_under_lock, mm, cause, sizeof(cause)));
 	mm_put(mm);

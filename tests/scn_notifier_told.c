@@ -3,7 +3,6 @@
  * scn_notifier_told.c - each transition of an entry, and what is said about it:
  * the table of mm/MMU_NOTIFIER.md as claims
  */
-#include "arch/cpu.h"
 #include "kernel/probe.h"
 #include "kernel/string.h"
 #include "tests/cast.h"
@@ -41,12 +40,11 @@ TEST(notifier, copy_is_told_before_it_is_set,
 	record(&r, mm);
 	mm_bind(mm);
 	rd(mm, P(1));
-	since = rdtsc();
+	since = probes_begin();
 	wr(mm, P(1), 7);
 	mm_bind(NULL);
 	EXPECT_HEARD(&r, "start clear 1-2; range 1-2; change 1-2; end 1-2");
-	EXPECT(!probe_on ||
-	       probes_in_order(since, mm,
+	EXPECT(probes_in_order(since, mm,
 			       "cow_copied range_start range_started pte_clear "
 			       "tlb_flush range range_flushed change_pte "
 			       "pte_set range_end range_ended"));

@@ -7,7 +7,6 @@
  * translation the page counts it as a mapping, and is nobody else's.
  */
 #include "arch/cpu.h"
-#include "kernel/probe.h"
 #include "mm/entry.h"
 #include "mm/pmm.h"
 #include "tests/gate.h"
@@ -42,13 +41,13 @@ static void watch(struct mm *mm)
 	seen.flushes = seen.unlocked = 0;
 	mm_bind(mm);
 	rd(mm, VA);
-	EXPECT(probe_hook("tlb_flush", at_flush, NULL) > 0);
+	hook("tlb_flush", at_flush, NULL);
 }
 
 /* There was a flush, and before it the page was mapped maps times. */
 static void unwatch(uint32_t maps)
 {
-	probe_hook("tlb_flush", NULL, NULL);
+	unhook("tlb_flush");
 	EXPECT(seen.flushes > 0);
 	EXPECT_EQ(seen.unlocked, 0);
 	EXPECT_EQ(seen.maps, maps);
@@ -70,8 +69,6 @@ TEST(order, unmap_counts_after_the_flush,
 {
 	struct mm *mm = written();
 
-	if (!probe_on)
-		SKIP("probes are off");
 	watch(mm);
 	EXPECT_EQ(mm_discard(mm, VA, P(1)), 0);
 	unwatch(1);
@@ -88,8 +85,6 @@ TEST(order, copy_counts_after_the_flush,
 {
 	struct mm *mm = written(), *child = fork_of(mm);
 
-	if (!probe_on)
-		SKIP("probes are off");
 	watch(mm);
 	EXPECT_EQ(wr(mm, VA, 2), 0);
 	unwatch(2);
@@ -104,8 +99,6 @@ TEST(order, eviction_counts_after_the_flush,
 	struct mm *mm = written();
 	struct page *page;
 
-	if (!probe_on)
-		SKIP("probes are off");
 	page = page_at(mm, VA);
 	watch(mm);
 	EXPECT_EQ(try_to_unmap(page), 0);
@@ -121,10 +114,8 @@ TEST(order, tables_go_after_the_flush,
 	struct mm *mm = written();
 	uint64_t since;
 
-	if (!probe_on)
-		SKIP("probes are off");
 	mm_bind(mm);
-	since = rdtsc();
+	since = probes_begin();
 	EXPECT_EQ(mm_unmap(mm, VA, P(2)), 0);
 	/* The pages' flush, and one more for what the walker keeps. */
 	EXPECT(probes_in_order(since, mm,

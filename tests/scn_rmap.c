@@ -4,10 +4,9 @@
  */
 #include "arch/cpu.h"
 #include "kernel/err.h"
-#include "kernel/probe.h"
 #include "mm/anon_vma.h"
 #include "mm/entry.h"
-#include "tests/world.h"
+#include "tests/gate.h"
 
 TEST(rmap, family_is_found_exactly,
      "each page of a forked tree is found in exactly the tables that map it "
@@ -348,14 +347,12 @@ TEST(rmap, forced_pin_never_writes_shared_pages,
 	struct page *page;
 	unsigned times = 0;
 
-	if (!probe_on)
-		SKIP("probes are off");
 	REQUIRE(mm);
 	REQUIRE(mm_map(mm, VA, PAGE_SIZE, PROT_R, 0, NULL, 0, NULL) == 0);
 	EXPECT_EQ(rd(mm, VA), 0);
-	EXPECT(probe_hook("pin_fault", discard_inside, &times) > 0);
+	hook("pin_fault", discard_inside, &times);
 	REQUIRE(pin_pages(mm, VA, 1, PIN_WRITE | PIN_FORCE, &page) == 0);
-	probe_hook("pin_fault", NULL, NULL);
+	unhook("pin_fault");
 	EXPECT(times > 3);
 	EXPECT(page != zero_page);
 	*(uint64_t *)page_va(page) = 66;
@@ -434,12 +431,10 @@ TEST(rmap, shared_page_never_looks_exclusive,
 {
 	struct mm *mm = world(1), *child;
 
-	if (!probe_on)
-		SKIP("probes are off");
 	wr(mm, VA, 1);
-	probe_hook("fork_shared", not_exclusive, NULL);
+	hook("fork_shared", not_exclusive, NULL);
 	child = fork_of(mm);
-	probe_hook("fork_shared", NULL, NULL);
+	unhook("fork_shared");
 	mm_put(child);
 	mm_put(mm);
 }

@@ -80,6 +80,13 @@ struct test {
 /* This machine cannot run the test; the reason is printed.  Ends the test. */
 #define SKIP(why) test_skip(why)
 
+/* For a test of what the release build leaves out: before it makes anything. */
+#define CHECKED_ONLY(what)                                     \
+	do {                                                   \
+		if (!CONFIG_CHECK)                             \
+			SKIP("only the checking build " what); \
+	} while (0)
+
 /* Any thread of the running test. */
 void test_fail(const char *file, int line, const char *fmt, ...)
 	printf_like(3, 4);

@@ -7,16 +7,15 @@
  */
 #include "arch/clock.h"
 #include "kernel/err.h"
-#include "kernel/probe.h"
 #include "kernel/string.h"
 #include "tests/driver.h"
+#include "tests/gate.h"
 
 #define DEV   8
 #define DEV2  9
 #define IOVA  UINT64_C(0x40000000)
 #define IO(n) (IOVA + (n)*PAGE_SIZE)
 #define HIGH  (UINT64_C(1) << 40) /* needs a fourth level                  */
-#define RW    (PROT_R | PROT_W)
 
 static struct domain *domain_of(struct driver *v)
 {
@@ -230,9 +229,9 @@ TEST(domain, map_waits_for_an_unmap_in_flight,
 
 	race_of(v, d, next);
 	EXPECT_EQ(driver_read(v, DEV, IOVA), 'A');
-	EXPECT_EQ(probe_hook("domain_wait", map_neighbour, NULL), 1);
+	hook("domain_wait", map_neighbour, NULL);
 	EXPECT_EQ(domain_unmap(d, IOVA, IO(1)), 0);
-	probe_hook("domain_wait", NULL, NULL);
+	unhook("domain_wait");
 	EXPECT_EQ(race.times, 1);
 	EXPECT_EQ(driver_read(v, DEV, IO(1)), 'B');
 	close_one(v, d);
@@ -274,13 +273,13 @@ TEST_SMP(domain, growth_lets_nobody_in_again,
 
 	race_of(v, d, page);
 	EXPECT_EQ(driver_read(v, DEV, IOVA), 'A');
-	EXPECT_EQ(probe_hook("dte_set", linger, NULL), 1);
+	hook("dte_set", linger, NULL);
 	other = thread_create_on(BIT(cpu_id() ? 0 : 1), "grow", grow_meanwhile,
 				 NULL);
 	REQUIRE(other);
 	EXPECT_EQ(domain_detach(d, DEV), 0);
 	thread_join(other);
-	probe_hook("dte_set", NULL, NULL);
+	unhook("dte_set");
 	EXPECT_EQ(race.error, 0);
 	dte = iommu_get_dte(&v->iommu, DEV);
 	EXPECT(!memcmp(&dte, &deny, sizeof(deny)));

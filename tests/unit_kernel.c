@@ -11,7 +11,7 @@
 #include "kernel/probe.h"
 #include "kernel/string.h"
 #include "kernel/thread.h"
-#include "tests/test.h"
+#include "tests/gate.h"
 
 #define EXPECT_PRINTS(want, ...)                                             \
 	do {                                                                 \
@@ -163,8 +163,7 @@ TEST(probe, hook_runs_in_the_middle, "a hook runs where the probe stands")
 {
 	unsigned hits = 0;
 
-	if (!probe_on)
-		SKIP("probes are off");
+	probes_begin();
 	EXPECT_EQ(probe_hook("unit_probe", count_hit, &hits), 1);
 	for (unsigned i = 0; i < 3; i++) {
 		EXPECT_EQ(hits, i);
@@ -178,11 +177,9 @@ TEST(probe, hook_runs_in_the_middle, "a hook runs where the probe stands")
 TEST(probe, ring_keeps_order, "hits come back in the order of time")
 {
 	static struct probe_hit hits[64];
-	uint64_t since = rdtsc(), key = since | 1;
+	uint64_t since = probes_begin(), key = since | 1;
 	size_t n;
 
-	if (!probe_on)
-		SKIP("probes are off");
 	for (unsigned i = 0; i < 20; i++)
 		PROBE(unit_order, key, i);
 	n = probe_collect(hits, 64, since, key);
@@ -211,12 +208,10 @@ static void hit_in_turn(void *arg)
 TEST_SMP(probe, rings_merge, "hits of several CPUs come back in one order", 2)
 {
 	static struct probe_hit hits[64];
-	uint64_t since = rdtsc(), key = since | 1;
+	uint64_t since = probes_begin(), key = since | 1;
 	struct thread *t[2];
 	size_t n;
 
-	if (!probe_on)
-		SKIP("probes are off");
 	atomic_store(&turn, 0);
 	for (unsigned i = 0; i < 2; i++) {
 		t[i] = thread_create_on(BIT(i), "hits", hit_in_turn,

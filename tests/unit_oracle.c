@@ -29,8 +29,7 @@ static struct domain *warm(struct stand *s, struct page **page, unsigned n)
 {
 	struct domain *d = stand_domain(s);
 
-	if (!probe_on)
-		SKIP("probes are off, and the oracles with them");
+	CHECKED_ONLY("has oracles of devices");
 	stand_attach(s, 0, d);
 	for (unsigned i = 0; i < n; i++) {
 		page[i] = stand_page(s, 'A' + i);
@@ -294,8 +293,7 @@ MODEL_TEST(oracle, knows_what_the_model_caches,
 	struct witness w = { 0 };
 	struct page *page[8];
 
-	if (!probe_on)
-		SKIP("probes are off, and the oracles with them");
+	CHECKED_ONLY("has oracles of devices");
 	stand_attach(s, 0, d);
 	stand_attach(s, 1, d);
 	for (unsigned i = 0; i < 8; i++)
@@ -320,8 +318,7 @@ static struct mm fake[2] = { { .users = 1 }, { .users = 1 } };
 
 static void joined(void)
 {
-	if (!probe_on)
-		SKIP("probes are off, and the oracles with them");
+	CHECKED_ONLY("has oracles of devices");
 	PROBE(notifier_join, MM, MN);
 	PROBE(range_started, MM, VA);
 }
@@ -422,8 +419,7 @@ IOMMU_TEST(
 	struct mm *mm = stand_mm(s, 2), *child;
 	uint64_t before;
 
-	if (!probe_on)
-		SKIP("probes are off, and the oracles with them");
+	CHECKED_ONLY("has oracles of devices");
 	stand_bind_sva(s, 0, mm);
 	REQUIRE(!stand_store(s, 0, P(0), 'A'));
 	child = stand_fork(mm);

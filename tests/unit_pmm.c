@@ -292,8 +292,7 @@ TEST(pmm, write_after_free_is_seen, "a write into a free frame is found")
 	uint64_t *words;
 	pfn_t pfn = 0;
 
-	if (!CONFIG_CHECK)
-		SKIP("only the checking build poisons");
+	CHECKED_ONLY("poisons");
 	page = page_alloc();
 	REQUIRE(page);
 	words = page_va(page);
@@ -329,8 +328,7 @@ TEST(pmm, allocation_checks_poison,
 	bool caught = false;
 	char words[200];
 
-	if (!CONFIG_CHECK)
-		SKIP("only the checking build poisons");
+	CHECKED_ONLY("poisons");
 	for (unsigned tries = 0; !caught && tries < 10; tries++)
 		caught = panic_catch(write_after_free, &victim, words,
 				     sizeof(words));

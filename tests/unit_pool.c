@@ -187,8 +187,7 @@ TEST(pool, misuse_is_caught,
 	struct misuse m = { &pool, NULL };
 	uint64_t *a, *b;
 
-	if (!CONFIG_CHECK)
-		SKIP("only the checking build has redzones");
+	CHECKED_ONLY("has redzones");
 	pool_init(&pool, "test", SIZE);
 	pool_init(&other, "other", SIZE);
 	a = pool_alloc(&pool);
@@ -218,8 +217,7 @@ TEST(pool, write_after_free_is_caught, "a freed object is not to be written")
 	struct pool pool;
 	uint64_t *a, *b;
 
-	if (!CONFIG_CHECK)
-		SKIP("only the checking build poisons");
+	CHECKED_ONLY("poisons");
 	pool_init(&pool, "test", SIZE);
 	m.pool = &pool;
 	a = pool_alloc(&pool);

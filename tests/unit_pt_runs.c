@@ -4,11 +4,10 @@
  */
 #include "kernel/err.h"
 #include "kernel/inject.h"
-#include "kernel/probe.h"
 #include "kernel/string.h"
 #include "mm/pmm.h"
 #include "mm/pt_x86.h"
-#include "tests/test.h"
+#include "tests/gate.h"
 
 #define BASE BIT(40)
 #define TOP  BIT(47)
@@ -127,10 +126,10 @@ static void meet_newcomer(unsigned level)
 	if (level < 3)
 		REQUIRE(map_one(&pt, BASE + BIT(12 + 9 * level)) == 0);
 	n.pt = &pt;
-	EXPECT_EQ(probe_hook("pt_no_table", map_meanwhile, &n), 1);
+	hook("pt_no_table", map_meanwhile, &n);
 	for (va_t va = start; pt_next_run(&pt, &va, end, &run);)
 		EXPECT(run.level == 0 && run.va >= start);
-	probe_hook("pt_no_table", NULL, NULL);
+	unhook("pt_no_table");
 	EXPECT_EQ(n.mapped, 1);
 	unmake(&pt);
 }
@@ -138,8 +137,6 @@ static void meet_newcomer(unsigned level)
 TEST(pt, runs_meet_new_tables,
      "a table that appears during the loop is no leaf, and does not widen it")
 {
-	if (!probe_on)
-		SKIP("probes are off");
 	for (unsigned level = 1; level <= 3; level++)
 		meet_newcomer(level);
 }

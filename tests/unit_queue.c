@@ -12,13 +12,12 @@
 #include "iommu/regs.h"
 #include "kernel/err.h"
 #include "kernel/printk.h"
-#include "kernel/probe.h"
 #include "kernel/string.h"
 #include "kernel/thread.h"
 #include "mm/pmm.h"
+#include "tests/gate.h"
 #include "tests/ktap.h"
 #include "tests/model.h"
-#include "tests/test.h"
 
 #define SLOTS   256u
 #define ROOM    (SLOTS - 1)
@@ -76,7 +75,7 @@ static struct ring *ring_open(enum model_mode mode, unsigned delay)
 		  page_pa(r->events) | FIELD_PREP(RING_LENGTH, 8));
 	reg_write(&r->port, REG_CONTROL,
 		  CONTROL_IOMMU_EN | CONTROL_EVENT_LOG_EN | CONTROL_CMD_BUF_EN);
-	EXPECT_EQ(probe_hook("model_done", was_done, r), 1);
+	hook("model_done", was_done, r);
 	return r;
 }
 
@@ -86,7 +85,7 @@ static void ring_close(struct ring *r)
 		EXPECT_STR_NULL(model_complaint(r->m));
 	reg_write(&r->port, REG_CONTROL, 0);
 	EXPECT(model_drain(r->m, PATIENT));
-	probe_hook("model_done", NULL, NULL);
+	unhook("model_done");
 	queue_stop(&r->q);
 	page_put(r->events);
 	model_destroy(r->m);
@@ -313,14 +312,14 @@ TEST_SMP(queue, numbers_follow_the_ring,
 	race.late = current();
 	atomic_store(&race.taken, false);
 	atomic_store(&race.overtaken, false);
-	EXPECT_EQ(probe_hook("iommu_number", dawdle, NULL), 1);
+	hook("iommu_number", dawdle, NULL);
 	other = thread_create_on(BIT(cpu_id() ? 0 : 1), "other", overtake, r);
 	REQUIRE(other);
 	EXPECT_EQ(queue_run(&r->q, &c, 1), 0);
 	expect_done(r, 0, 1);
 	thread_join(other);
 	EXPECT(race.taken);
-	probe_hook("iommu_number", NULL, NULL);
+	unhook("iommu_number");
 	ring_close(r);
 }
 

@@ -6,10 +6,9 @@
  */
 #include "iommu/pt_amdv1.h"
 #include "iommu/quirks_trial.h"
-#include "kernel/probe.h"
 #include "kernel/string.h"
 #include "tests/engines.h"
-#include "tests/test.h"
+#include "tests/gate.h"
 
 static bool is_chip(uint16_t devid)
 {
@@ -81,11 +80,9 @@ TEST(quirks, others_are_denied_meanwhile,
 	struct iommu_quirks q;
 
 	need_probe();
-	if (!probe_on)
-		SKIP("the probes are off in this build");
-	EXPECT_EQ(probe_hook("lsi_start", watch_transfer, &w), 1);
+	hook("lsi_start", watch_transfer, &w);
 	measure(&q);
-	probe_hook("lsi_start", NULL, NULL);
+	unhook("lsi_start");
 	EXPECT(w.transfers > 50);
 	EXPECT_EQ(w.passing, 0);
 }
@@ -140,11 +137,9 @@ TEST(quirks, rows_begin_alike,
 	struct iommu_quirks q;
 
 	need_probe();
-	if (!probe_on)
-		SKIP("the probes are off in this build");
-	EXPECT_EQ(probe_hook("quirk", watch_start, &s), 1);
+	hook("quirk", watch_start, &s);
 	measure(&q);
-	probe_hook("quirk", NULL, NULL);
+	unhook("quirk");
 	EXPECT(s.rows > 40);
 	EXPECT_EQ(s.spoiled, 0);
 }

@@ -79,8 +79,7 @@ static bool says(void (*fn)(void *), const char *words)
 
 TEST(lock, ranks_panic, "locks taken out of order panic and name both")
 {
-	if (!CONFIG_CHECK)
-		SKIP("ranks are checked in the checking build");
+	CHECKED_ONLY("checks ranks");
 	EXPECT(says(right_order, NULL));
 	EXPECT(says(wrong_order, "lock order: outer*under inner*"));
 	EXPECT(says(twice, "lock order: outer*under outer*"));
@@ -88,8 +87,7 @@ TEST(lock, ranks_panic, "locks taken out of order panic and name both")
 
 TEST(lock, misuse_panics, "unlocking another's lock and sleeping panic")
 {
-	if (!CONFIG_CHECK)
-		SKIP("checked in the checking build");
+	CHECKED_ONLY("checks contexts");
 	rw_init(&sem, RANK_MM, "sem");
 	EXPECT(says(not_mine, "unlock: outer is not held*"));
 	EXPECT(says(sleep_spinning, "sleeping where*"));

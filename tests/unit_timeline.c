@@ -149,7 +149,7 @@ TEST(timeline, probes_become_steps,
 	explain_name(EXPLAIN_DEVICE, 0x80, "device 0");
 	explain_name(EXPLAIN_DOMAIN, 5, "d1");
 	explain_name(EXPLAIN_FRAME, 0x7000, "page 1");
-	hook("pte_clear", NULL, NULL); /* probes are on, release or not */
+	probes_begin();
 	PROBE(pte_clear, &mm, P(9));
 	explain_begin();
 	PROBE(pte_clear, &mm, VA + 8);
@@ -162,7 +162,6 @@ TEST(timeline, probes_become_steps,
 	flushes();
 	explain_end();
 	PROBE(pte_clear, &mm, P(9));
-	unhook("pte_clear");
 	EXPECT_TEXT(print(explain_table()),
 		    "      T0                  device 0             IOMMU\n"
 		    "   1  clear PTE A\n"
@@ -179,11 +178,10 @@ TEST(timeline, probes_become_steps,
 TEST(timeline, unnamed_threads_are_cpus,
      "a thread without a name stands in its CPU's lane")
 {
-	hook("pte_clear", NULL, NULL);
+	probes_begin();
 	explain_begin();
 	PROBE(pte_clear, NULL, VA);
 	explain_end();
-	unhook("pte_clear");
 	EXPECT_EQ(explain_table()->n_lanes, 1);
 	EXPECT_EQ(explain_table()->n_steps, 1);
 	EXPECT(!strncmp(explain_table()->lanes[0].title, "cpu", 3));

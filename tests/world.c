@@ -129,6 +129,12 @@ void on_cpu(unsigned n, void (*fn)(void *arg), void *arg)
 	thread_join(t);
 }
 
+uint64_t probes_begin(void)
+{
+	WRITE_ONCE(probe_on, true);
+	return rdtsc();
+}
+
 bool probes_in_order(uint64_t since, const void *a, const char *names)
 {
 	static struct probe_hit hits[256];

@@ -48,6 +48,12 @@ unsigned mappings(struct page *page);
 /* Run fn(arg) on CPU n and wait. */
 void on_cpu(unsigned n, void (*fn)(void *arg), void *arg);
 
+/*
+ * From now to the end of the test probes are recorded, in the release build too,
+ * which has them switched off.  Returns the time: see below.
+ */
+uint64_t probes_begin(void);
+
 /* "a b c": did the probes with first argument `a` since `since` contain these
  * names in this order? */
 bool probes_in_order(uint64_t since, const void *a, const char *names);
