@@ -250,7 +250,7 @@ static void memory_give(struct iommu *iommu)
 static int switch_off(struct iommu *iommu)
 {
 	uint64_t run = STATUS_CMD_RUN | STATUS_EVENT_RUN | STATUS_PPR_RUN;
-	uint64_t end = clock_ns() + QUEUE_LIMIT_NS;
+	uint64_t end = clock_ns() + port_limit_ns(&iommu->port);
 
 	reg_write(&iommu->port, REG_CONTROL, 0);
 	while (reg_read(&iommu->port, REG_STATUS) & run) {

@@ -20,9 +20,17 @@ struct iommu_port {
 	uint64_t (*read)(void *ctx, unsigned reg);
 	void (*write)(void *ctx, unsigned reg, uint64_t value);
 	void *ctx;
+	/* How long an answer may take, 0: IOMMU_LIMIT_NS. */
+	uint64_t limit_ns;
 };
 
 #define IOMMU_MMIO_SIZE 0x4000u
+#define IOMMU_LIMIT_NS  UINT64_C(1000000000)
+
+static inline uint64_t port_limit_ns(const struct iommu_port *p)
+{
+	return p->limit_ns ? p->limit_ns : IOMMU_LIMIT_NS;
+}
 
 static inline uint64_t reg_read(const struct iommu_port *p, unsigned reg)
 {

@@ -134,7 +134,7 @@ static int room_wait(struct command_queue *q)
 		if (q->room > SLOT)
 			break;
 		if (!end)
-			end = clock_ns() + QUEUE_LIMIT_NS;
+			end = clock_ns() + port_limit_ns(q->port);
 		if (halted(q) || clock_ns() > end)
 			return gave_up(q, "the command ring does not move");
 		cpu_pause();
@@ -196,7 +196,7 @@ int queue_wait(struct command_queue *q, uint64_t seq)
 	/* The difference, so that the number may wrap. */
 	while ((int64_t)(READ_ONCE(*q->done) - seq) < 0) {
 		if (!end)
-			end = clock_ns() + QUEUE_LIMIT_NS;
+			end = clock_ns() + port_limit_ns(q->port);
 		if (halted(q) && (int64_t)(READ_ONCE(*q->done) - seq) < 0)
 			return gave_up(q, "the command ring has halted");
 		if (clock_ns() > end)

@@ -56,10 +56,9 @@ must_check int queue_submit(struct command_queue *q, const struct command *c,
 
 /*
  * Wait until everything queued up to seq is done.  Returns 0, or -ETIMEDOUT
- * after QUEUE_LIMIT_NS without an answer, with the ring dumped once: then what
+ * after port_limit_ns() without an answer, with the ring dumped once: then what
  * was to be flushed may still be cached.  Context as above.
  */
-#define QUEUE_LIMIT_NS UINT64_C(1000000000)
 must_check int queue_wait(struct command_queue *q, uint64_t seq);
 
 /* Both. */

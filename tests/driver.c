@@ -61,7 +61,8 @@ struct driver *driver_open_off(const struct model_config *config)
 
 int driver_start_as(struct driver *v, const struct iommu_config *config)
 {
-	struct iommu_port tapped = { "driver", tapped_read, tapped_write, v };
+	struct iommu_port tapped = { "driver", tapped_read, tapped_write, v,
+				     v->port.limit_ns };
 
 	return iommu_start(&v->iommu, &tapped, config);
 }
@@ -152,7 +153,14 @@ void driver_hush(void)
 	printk_set_sink(collect);
 }
 
+void driver_hush_hung(struct driver *v)
+{
+	v->port.limit_ns = v->iommu.port.limit_ns = HUNG_NS;
+	driver_hush();
+}
+
 void driver_speak(void)
 {
+	driver.port.limit_ns = driver.iommu.port.limit_ns = 0;
 	printk_set_sink(ktap_sink);
 }

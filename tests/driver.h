@@ -53,3 +53,10 @@ bool driver_write(struct driver *v, uint16_t devid, iova_t iova, uint64_t w);
 extern char driver_printed[4096];
 void driver_hush(void);
 void driver_speak(void);
+
+/*
+ * The same around what is to fail because the hardware does not answer: it is
+ * waited for HUNG_NS only.  How long it is otherwise, queue.lost_* measures.
+ */
+#define HUNG_NS UINT64_C(20000000)
+void driver_hush_hung(struct driver *v);

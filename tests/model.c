@@ -258,7 +258,10 @@ static void port_write(void *ctx, unsigned reg, uint64_t value)
 
 struct iommu_port model_port(struct model *m)
 {
-	return (struct iommu_port){ m->config.name, port_read, port_write, m };
+	return (struct iommu_port){ .name = m->config.name,
+				    .read = port_read,
+				    .write = port_write,
+				    .ctx = m };
 }
 
 bool model_any_names(pa_t page, char *words, size_t len)

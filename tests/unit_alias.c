@@ -159,7 +159,7 @@ TEST(alias, unanswered_detach_can_be_repeated,
 	REQUIRE(!domain_attach(d, ONE, 0));
 	REQUIRE(!domain_attach(d, TWO, 0));
 	model_set_mode(v->m, MODEL_STOPPED, 0);
-	driver_hush();
+	driver_hush_hung(v);
 	EXPECT_EQ(domain_detach(d, ONE), -ETIMEDOUT);
 	EXPECT_EQ(domain_detach(d, ONE), -ETIMEDOUT);
 	driver_speak();

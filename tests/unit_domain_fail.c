@@ -197,7 +197,7 @@ TEST(domain_fail, lost_unmap_frees_nothing,
 	tables[0] = pt_table_page(pt_slot(&s.d->pt, IOVA, 0, false));
 	tables[1] = pt_table_page(pt_lookup(&s.d->pt, IOVA, 1, &level));
 	model_set_mode(v->m, MODEL_STOPPED, 0);
-	driver_hush();
+	driver_hush_hung(v);
 	EXPECT_EQ(domain_unmap(s.d, IOVA, IO(1)), -ETIMEDOUT);
 	driver_speak();
 	EXPECT_EQ(driver_read(v, DEV, IOVA), 'A');
@@ -223,7 +223,7 @@ TEST(domain_fail, lost_detach_stays_a_member,
 
 	prepare_domain(&s);
 	model_set_mode(v->m, MODEL_STOPPED, 0);
-	driver_hush();
+	driver_hush_hung(v);
 	EXPECT_EQ(domain_detach(s.d, DEV), -ETIMEDOUT);
 	EXPECT_EQ(driver_read(v, DEV, IOVA), 'A');
 	EXPECT_EQ(domain_attach(s.d, DEV, 0), -EBUSY);

@@ -228,7 +228,7 @@ TEST(iommu, start_on_hung_hardware,
 	struct driver *v = driver_open_off(
 		&(struct model_config){ .mode = MODEL_STOPPED });
 
-	driver_hush();
+	driver_hush_hung(v);
 	EXPECT_EQ(driver_start(v), -ETIMEDOUT);
 	driver_speak();
 	EXPECT_EQ(reg_read(&v->port, REG_CONTROL), 0);
@@ -248,7 +248,7 @@ TEST(iommu, memory_of_what_does_not_stop_is_kept,
 	struct iommu *iommu = &v->iommu;
 	uint64_t *done;
 
-	driver_hush();
+	driver_hush_hung(v);
 	EXPECT_EQ(driver_start(v), -ETIMEDOUT);
 	driver_speak();
 	EXPECT_EQ(reg_read(&v->port, REG_CONTROL), 0);

@@ -129,7 +129,10 @@ static struct desk *desk_open(bool events)
 	d->m = model_create(&(struct model_config){ .name = "desk",
 						    .interrupt = interrupted });
 	REQUIRE(d->m);
-	d->port = (struct iommu_port){ "desk", tapped_read, tapped_write, d };
+	d->port = (struct iommu_port){ .name = "desk",
+				       .read = tapped_read,
+				       .write = tapped_write,
+				       .ctx = d };
 	device_table(d);
 	REQUIRE(!log_start(&d->log, events ? &log_events : &log_requests,
 			   &d->port, LOG_MIN_BITS, handle, d));

@@ -331,7 +331,7 @@ TEST(ppr, dead_ring_ends_the_wait,
 	REQUIRE(!ppr_start(&ppr, &v->iommu));
 	REQUIRE(!ppr_bind(&ppr, 8, PPR_NO_PASID, yes, NULL, &b));
 	model_set_mode(v->m, MODEL_STOPPED, 0);
-	driver_hush();
+	driver_hush_hung(v);
 	REQUIRE(model_log_request(v->m, UINT64_C(1) << 60 | BIT(41) | 8, IOVA));
 	iommu_settle(&v->iommu);
 	ppr_unbind(&ppr, b);
