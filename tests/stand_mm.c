@@ -129,6 +129,11 @@ static void move_in(unsigned dev)
 	dma_swap_own(&lsi_at(dev)->engine, own);
 }
 
+enum user_kind stand_kind(void)
+{
+	return kind;
+}
+
 static int try_bind(struct stand *s, unsigned dev, enum user_kind how,
 		    struct mm *mm)
 {

@@ -53,6 +53,9 @@ struct user {
 	struct mm *mm;      /* NULL: not bound                              */
 };
 
+/* The test's kind. */
+enum user_kind stand_kind(void);
+
 /* Bind, as the test's kind says or as said; ends the test if it cannot. */
 struct user *stand_bind(struct stand *s, unsigned dev, struct mm *mm);
 struct sva *stand_bind_sva(struct stand *s, unsigned dev, struct mm *mm);

@@ -177,25 +177,6 @@ TEST(pmm, blocks_grow_together_again,
 	EXPECT_STR_NULL(pmm_check());
 }
 
-TEST(pmm, exhaustion_is_null,
-     "the last frame is followed by NULL, and all come back")
-{
-	uint64_t before = pmm_free_pages(), n = 0;
-	struct page *chain = NULL, *page;
-
-	if (before > BIT(17))
-		SKIP("taking every frame takes long with more than 512 MiB");
-	while ((page = page_alloc())) {
-		chain = chain_push(chain, page);
-		n++;
-	}
-	EXPECT(!page_alloc_zeroed() && !pages_alloc(3));
-	EXPECT(before - n <= 2 * PMM_BATCH * (cpu_count() - 1));
-	EXPECT_EQ(chain_free(chain), n);
-	EXPECT_EQ(pmm_free_pages(), before);
-	EXPECT_STR_NULL(pmm_check());
-}
-
 TEST(pmm, high_memory_is_used, "frames above 4 GiB are given out and work")
 {
 	struct page *chain = NULL, *page;
@@ -338,5 +319,25 @@ TEST(pmm, allocation_checks_poison,
 	/* The panic came when the frame had left the cache: put it back. */
 	page_set_kind(victim, PAGE_KERNEL);
 	page_free(victim);
+	EXPECT_STR_NULL(pmm_check());
+}
+
+/* Last: from here on every free frame is poisoned, and to be looked at. */
+TEST(pmm, exhaustion_is_null,
+     "the last frame is followed by NULL, and all come back")
+{
+	uint64_t before = pmm_free_pages(), n = 0;
+	struct page *chain = NULL, *page;
+
+	if (before > BIT(17))
+		SKIP("taking every frame takes long with more than 512 MiB");
+	while ((page = page_alloc())) {
+		chain = chain_push(chain, page);
+		n++;
+	}
+	EXPECT(!page_alloc_zeroed() && !pages_alloc(3));
+	EXPECT(before - n <= 2 * PMM_BATCH * (cpu_count() - 1));
+	EXPECT_EQ(chain_free(chain), n);
+	EXPECT_EQ(pmm_free_pages(), before);
 	EXPECT_STR_NULL(pmm_check());
 }

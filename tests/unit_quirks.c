@@ -21,14 +21,16 @@ static bool is_chip(uint16_t devid)
 /* Entries that are not the deny entry; of the chips, too, if so said. */
 static unsigned not_denied(struct iommu *iommu, bool chips)
 {
-	struct dte deny = iommu_deny(iommu), dte;
+	const uint64_t *is = iommu->table->w;
+	struct dte deny = iommu_deny(iommu);
 	unsigned n = 0;
 
-	for (unsigned id = 0; id < DEVIDS; id++) {
-		dte = iommu_get_dte(iommu, (uint16_t)id);
-		n += (chips || !is_chip((uint16_t)id)) &&
-		     memcmp(&dte, &deny, sizeof(dte)) != 0;
-	}
+	for (unsigned id = 0; id < DEVIDS; id++, is += ARRAY_SIZE(deny.w))
+		if ((READ_ONCE(is[0]) ^ deny.w[0]) |
+		    (READ_ONCE(is[1]) ^ deny.w[1]) |
+		    (READ_ONCE(is[2]) ^ deny.w[2]) |
+		    (READ_ONCE(is[3]) ^ deny.w[3]))
+			n += chips || !is_chip((uint16_t)id);
 	return n;
 }
 
