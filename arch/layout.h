@@ -24,6 +24,9 @@ extern char text_start[], text_end[];
 extern char rodata_start[], rodata_end[];
 extern char data_start[], image_end[];
 
+/* Behind the image, whole pages: variables that get their memory late. */
+extern char tests_start[], tests_end[];
+
 /* Whole pages of the image that devices may be let reach, and nothing else. */
 #define DMA_MEMORY __attribute__((section(".bss.dma"), aligned(4096)))
 extern char dma_start[], dma_end[];

@@ -14,7 +14,7 @@
 #include "arch/layout.h"
 #include "arch/trap.h"
 
-#define TRAMPOLINE_PA UINT64_C(0x8000) /* below 1 MiB, never given to pmm  */
+#define TRAMPOLINE_PA UINT64_C(0x8000) /* below 64 KiB: never given to pmm */
 #define START_NS      UINT64_C(500000000)
 #define STOP_NS       UINT64_C(3000000000) /* a busy host may keep it waiting */
 

@@ -12,6 +12,7 @@
 #define MODULES_MAX 16
 #define ENTRY_MIN   20 /* bytes behind the size field                     */
 #define USABLE      1
+#define FIRMWARE    (UINT64_C(64) << 10) /* its data, and smp.c's code   */
 #define MEMORY_MIN  (UINT64_C(60) << 20) /* of 64 MiB, less the firmware's */
 
 /* The fields we use, in the order and at the offsets of the specification. */
@@ -152,7 +153,7 @@ const char *multiboot_parse(pa_t pa, boot_reader *read, pa_t image,
 		why = parse_modules(&mb, read, info);
 	if (why)
 		return why;
-	add(info->reserved, &info->n_reserved, 0, UINT64_C(1) << 20);
+	add(info->reserved, &info->n_reserved, 0, FIRMWARE);
 	add(info->reserved, &info->n_reserved, image, image_end);
 	return check_map(info, image, image_end);
 }

@@ -24,7 +24,7 @@ struct boot_info {
 
 /*
  * Parse the info block at pa.  The image is [image, image_end), physical; it
- * and the first MiB are reserved.  lie: spoil the map before it is read (a test
+ * and the first 64 KiB are reserved.  lie: spoil the map before it is read (a test
  * hook, the command-line word lie=map).
  * Returns NULL, or what is wrong.
  */

@@ -19,7 +19,7 @@
  * Take over memory: normalise the two lists, put the frame array into the best
  * range, free all below 4 GiB (what the boot tables map).  Called once, on the
  * boot CPU, before any other function of mm/.  reserved must contain the image,
- * the boot tables, modules and the first 1 MiB.  Panics in words when there is
+ * the boot tables, modules and the first 64 KiB.  Panics in words when there is
  * not enough memory to live in.
  */
 void pmm_init(const struct mem_range *usable, unsigned n_usable,
