@@ -3,6 +3,8 @@
  * kmap.c - the kernel's own half of every address space
  *
  *   2^64  +----------------------+
+ *         | variables of tests/  |  4 KiB leaves RW, from kmap_back() on
+ *         +----------------------+  tests_start
  *         | image                |  4 KiB leaves: text RX, rodata R, data RW
  *   -2G   +----------------------+  KERNEL_BASE
  *         | device registers     |  uncached, given out upwards
@@ -186,4 +188,24 @@ void *kmap_device(pa_t pa, uint64_t len)
 		va = window_make(start, end);
 	spin_unlock(&kmap_lock);
 	return va ? (void *)(va + (pa & ~PAGE_MASK)) : NULL;
+}
+
+bool kmap_back(const char *start, const char *end)
+{
+	for (; start < end; start += PAGE_SIZE) {
+		struct page *page = page_alloc_zeroed();
+		int error;
+
+		if (!page)
+			return false;
+		spin_lock(&kmap_lock);
+		error = pt_map(&kernel_pt, (va_t)start, page_pa(page),
+			       PAGE_SIZE, PROT_R | PROT_W | PROT_GLOBAL, false);
+		spin_unlock(&kmap_lock);
+		if (error) {
+			page_put(page);
+			return false;
+		}
+	}
+	return true;
 }

@@ -35,6 +35,12 @@ void kmap_share(struct pt *pt);
  */
 must_check void *kmap_device(pa_t pa, uint64_t len);
 
+/*
+ * Zeroed frames, for good, for pages behind the image that have none yet; both
+ * ends are page-aligned.  False: out of memory, and a part may have its frames.
+ */
+must_check bool kmap_back(const char *start, const char *end);
+
 /* ---------------------------------------------------------------- stacks */
 
 #define KSTACK_SIZE  (UINT64_C(16) << 10) /* bytes that a thread may use   */

@@ -17,6 +17,7 @@ extern const struct bench *const __stop_vv_bench[];
 extern uint64_t boot_tsc;
 
 static uint64_t empty; /* instructions of an empty region */
+static uint64_t free_after_boot;
 
 uint64_t bench_start(void)
 {
@@ -38,7 +39,12 @@ void bench_report(const char *name, uint64_t total, uint64_t count,
 	printk("BENCH %s %lu.%lu %s\n", name, tenths / 10, tenths % 10, unit);
 }
 
-bool bench_main(const char *glob)
+uint64_t bench_free_after_boot(void)
+{
+	return free_after_boot;
+}
+
+bool bench_main(const char *glob, uint64_t free)
 {
 	bool any = false;
 
@@ -47,6 +53,7 @@ bool bench_main(const char *glob)
 	printk("BENCH boot_from_reset %lu instructions\n",
 	       rdtsc() >> ICOUNT_SHIFT);
 	empty = bench_stop(bench_start());
+	free_after_boot = free;
 	for (const struct bench *const *b = __start_vv_bench;
 	     b < __stop_vv_bench; b++) {
 		if (!glob_match(glob, (*b)->name))

@@ -199,7 +199,8 @@ BENCH(memory, "bytes of metadata per mapped page, memory used after boot")
 	pmm_drain();
 	before = pmm_free_pages();
 	all = memmap_bytes(pmm_ram());
-	bench_report("used_after_boot", (all >> 10) - before * 4, 1, "KiB");
+	bench_report("used_after_boot",
+		     (all >> 10) - bench_free_after_boot() * 4, 1, "KiB");
 	mm = space(PAGES);
 	touch(mm, PAGES);
 	used = (before - pmm_free_pages() - PAGES) * PAGE_SIZE +

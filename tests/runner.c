@@ -3,6 +3,7 @@
  * runner.c - run tests one after the other, each in a thread of its own
  */
 #include "arch/clock.h"
+#include "arch/layout.h"
 #include "arch/smp.h"
 #include "drivers/exitport.h"
 #include "drivers/serial.h"
@@ -12,6 +13,8 @@
 #include "kernel/probe.h"
 #include "kernel/string.h"
 #include "kernel/thread.h"
+#include "mm/kmap.h"
+#include "mm/pmm.h"
 #include "tests/bench.h"
 #include "tests/engines.h"
 #include "tests/explain.h"
@@ -211,7 +214,14 @@ int tests_main(const char *cmdline)
 {
 	static struct selection s;
 	const char *why;
+	uint64_t free;
 
+	pmm_drain();
+	free = pmm_free_pages();
+	if (!kmap_back(tests_start, tests_end)) {
+		printk("visavis: no memory for the tests' variables\n");
+		return EXIT_PLATFORM;
+	}
 	select_tests(cmdline, &s);
 	stress_set_times(s.stress);
 	why = stress_plan(s.ops);
@@ -227,7 +237,7 @@ int tests_main(const char *cmdline)
 	if (s.list)
 		return EXIT_PASS;
 	if (s.bench)
-		return bench_main(s.bench_glob) ? EXIT_PASS : EXIT_USAGE;
+		return bench_main(s.bench_glob, free) ? EXIT_PASS : EXIT_USAGE;
 	if (s.shell)
 		return tests_shell();
 	return run_all(&s) ? EXIT_FAIL : EXIT_PASS;
