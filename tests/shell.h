@@ -17,5 +17,13 @@ struct mm *shell_find_mm(const char *text);
  * line that says why not, and NULL. */
 struct page *shell_user_page(const char *text);
 
+/* What there is to say of an error; returns it. */
+int shell_say(int error);
+
+/* A command NAME MM START END: fn on the range, and what there is to say of it.
+ * Returns what the command does. */
+int shell_on_range(unsigned argc, char **argv,
+		   int (*fn)(struct mm *mm, va_t start, va_t end));
+
 /* Drop every address space that commands have made. */
 void shell_world_end(void);

@@ -52,10 +52,12 @@ static void show_mm(struct mm *mm)
 	       mm->id, atomic_load(&mm->users) - 1, atomic_load(&mm->cpus),
 	       READ_ONCE(mm->mapped), READ_ONCE(mm->pt.tables));
 	for_each_region (r, mm, USER_START, USER_END)
-		printk("  %#lx-%#lx %s %s%s, pgoff %#lx\n", r->start, r->end,
+		printk("  %#lx-%#lx %s %s%s%s, pgoff %#lx\n", r->start, r->end,
 		       shell_rights(r->prot, rights),
 		       r->object ? "object" : "private",
-		       r->flags & MAP_LOCKED ? ", locked" : "", r->pgoff);
+		       r->flags & MAP_LOCKED ? ", locked" : "",
+		       r->flags & REGION_MERGEABLE ? ", mergeable" : "",
+		       r->pgoff);
 	rw_read_unlock(&mm->lock);
 }
 
@@ -209,7 +211,9 @@ static bool show_visit(struct page *page, struct region *r, va_t va, void *arg)
 
 static bool user_page(const struct page *page)
 {
-	return page_kind(page) == PAGE_ANON || page_kind(page) == PAGE_OBJECT;
+	enum page_kind kind = page_kind(page);
+
+	return kind == PAGE_ANON || kind == PAGE_OBJECT || kind == PAGE_KSM;
 }
 
 /* A reference on a user's page, which keeps it one; false if it is none. */

@@ -30,10 +30,13 @@ static int keep(struct mm *mm)
 	return -EBUSY;
 }
 
-static int say_memory(void)
+int shell_say(int error)
 {
-	printk("no memory\n");
-	return -ENOMEM;
+	if (error == -ENOMEM)
+		printk("no memory\n");
+	else if (error == -ENOENT)
+		printk("not all of the range is mapped\n");
+	return error;
 }
 
 static int make(unsigned argc, char **argv)
@@ -46,10 +49,10 @@ static int make(unsigned argc, char **argv)
 		return -EINVAL;
 	mm = mm_create();
 	if (!mm)
-		return say_memory();
+		return shell_say(-ENOMEM);
 	if (mm_map(mm, VA, pages * PAGE_SIZE, RW, 0, NULL, 0, NULL)) {
 		mm_put(mm);
-		return say_memory();
+		return shell_say(-ENOMEM);
 	}
 	return keep(mm);
 }
@@ -67,7 +70,7 @@ static int fork(unsigned argc, char **argv)
 		return -ENOENT;
 	ret = mm_fork(mm, &child);
 	mm_put(mm);
-	return ret ? say_memory() : keep(child);
+	return ret ? shell_say(ret) : keep(child);
 }
 SHELL_COMMAND(fork, "MM", "a copy that shares every page until one writes",
 	      fork);
@@ -124,7 +127,8 @@ static int write(unsigned argc, char **argv)
 }
 SHELL_COMMAND(write, "MM VA VALUE", "store 8 bytes, as a CPU does", write);
 
-static int unmap(unsigned argc, char **argv)
+int shell_on_range(unsigned argc, char **argv,
+		   int (*fn)(struct mm *mm, va_t start, va_t end))
 {
 	struct mm *mm;
 	va_t start, end;
@@ -136,9 +140,14 @@ static int unmap(unsigned argc, char **argv)
 	mm = shell_find_mm(argv[1]);
 	if (!mm)
 		return -ENOENT;
-	ret = mm_unmap(mm, start, end);
+	ret = fn(mm, start, end);
 	mm_put(mm);
-	return ret ? say_memory() : 0;
+	return shell_say(ret);
+}
+
+static int unmap(unsigned argc, char **argv)
+{
+	return shell_on_range(argc, argv, mm_unmap);
 }
 SHELL_COMMAND(unmap, "MM START END", "unmap a range of whole pages", unmap);
 
