@@ -15,8 +15,24 @@
 /* world(n), all of it mergeable. */
 struct mm *ksm_world(unsigned n);
 
+/* The same with v in each page: all equal. */
+struct mm *ksm_equal(unsigned n, uint64_t v);
+
 /* n full scans, none of which may fail. */
 void ksm_scans(unsigned n);
+
+/* One, for spawn(); *ret is what came of it. */
+void ksm_pass(void *ret);
+
+/*
+ * A full scan during which, at a step of P(1) under pt_lock, somebody gets hold
+ * of that page's frame, as by a pin that was begun before.  It is his, with a
+ * reference, or NULL if the step did not come.
+ */
+struct page *ksm_scan_held(struct mm *mm, const char *step);
+
+/* ksm_stat(), as a value. */
+struct ksm_stat ksm_now(void);
 
 /* Do both addresses lead to one frame?  It is merged, then. */
 bool same_frame(struct mm *a, va_t va, struct mm *b, va_t vb);

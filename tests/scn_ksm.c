@@ -10,10 +10,8 @@
 TEST(ksm, equal_pages_become_one,
      "two equal pages of one space share a frame after two passes (C88)")
 {
-	struct mm *mm = ksm_world(2);
+	struct mm *mm = ksm_equal(2, 'A');
 
-	wr(mm, P(0), 'A');
-	wr(mm, P(1), 'A');
 	ksm_scans(1);
 	EXPECT_KSM(0, 0, 0, 2);
 	ksm_scans(1);
@@ -35,11 +33,8 @@ TEST(ksm, pages_of_many_spaces,
 	struct mm *mm[5];
 	uint64_t before, after;
 
-	for (unsigned k = 0; k < 5; k++) {
-		mm[k] = ksm_world(20);
-		for (unsigned i = 0; i < 20; i++)
-			wr(mm[k], P(i), 'S');
-	}
+	for (unsigned k = 0; k < 5; k++)
+		mm[k] = ksm_equal(20, 'S');
 	ksm_scans(1);
 	pmm_drain();
 	before = pmm_free_pages();
@@ -65,10 +60,8 @@ TEST(ksm, write_isolates_the_writer,
 {
 	struct mm *mm[3];
 
-	for (unsigned k = 0; k < 3; k++) {
-		mm[k] = ksm_world(1);
-		wr(mm[k], VA, 7);
-	}
+	for (unsigned k = 0; k < 3; k++)
+		mm[k] = ksm_equal(1, 7);
 	ksm_scans(2);
 	EXPECT_KSM(1, 2, 0, 0);
 	EXPECT_EQ(wr(mm[1], VA, 8), 0);
@@ -90,11 +83,9 @@ TEST(ksm, write_isolates_the_writer,
 TEST(ksm, last_sharer_does_not_write_in_place,
      "a merged frame is never written, also by the last who maps it (B46)")
 {
-	struct mm *mm = ksm_world(2);
+	struct mm *mm = ksm_equal(2, 5);
 	struct page *page;
 
-	wr(mm, P(0), 5);
-	wr(mm, P(1), 5);
 	ksm_scans(2);
 	page = page_at(mm, P(0));
 	wr(mm, P(1), 6);
@@ -221,12 +212,8 @@ TEST(ksm, unmergeable_gives_private_pages,
      "after opting out each page of the range is private, with its content "
      "(C97, B49)")
 {
-	struct mm *mm = ksm_world(8), *other = ksm_world(8);
+	struct mm *mm = ksm_equal(8, 2), *other = ksm_equal(8, 2);
 
-	for (unsigned i = 0; i < 8; i++) {
-		wr(mm, P(i), 2);
-		wr(other, P(i), 2);
-	}
 	ksm_scans(2);
 	EXPECT_KSM(1, 15, 0, 0);
 	EXPECT_EQ(ksm_unmergeable(mm, P(2), P(6)), 0);

@@ -7,14 +7,6 @@
 
 #define N 20u
 
-static struct ksm_stat stat_now(void)
-{
-	struct ksm_stat stat;
-
-	ksm_stat(&stat);
-	return stat;
-}
-
 /* 20 equal pages, at most four in a frame. */
 static struct mm *chain(void)
 {
@@ -52,7 +44,7 @@ TEST(ksm_bound, equal_pages_fill_frames_to_the_bound,
      "20 equal pages with a bound of 4 make one chain of 5 frames (C99)")
 {
 	struct mm *mm = chain();
-	struct ksm_stat s = stat_now();
+	struct ksm_stat s = ksm_now();
 
 	EXPECT_KSM(5, 15, 0, 0);
 	EXPECT_EQ(s.stable_node_chains, 1);
@@ -84,12 +76,12 @@ TEST(ksm_bound, empty_frames_leave_the_chain,
 	struct mm *mm = chain();
 
 	EXPECT_EQ(ksm_unmergeable(mm, P(4), P(N)), 0);
-	EXPECT(stat_now().stable_node_dups <= 4);
+	EXPECT(ksm_now().stable_node_dups <= 4);
 	for (unsigned i = 1; i < 4; i++)
 		wr(mm, P(i), i);
 	EXPECT_KSM(1, 0, 0, 0);
-	EXPECT_EQ(stat_now().stable_node_chains, 0);
-	EXPECT_EQ(stat_now().stable_node_dups, 0);
+	EXPECT_EQ(ksm_now().stable_node_chains, 0);
+	EXPECT_EQ(ksm_now().stable_node_dups, 0);
 	EXPECT_KSM_SOUND();
 	unchain(mm);
 }

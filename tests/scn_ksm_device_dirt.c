@@ -190,11 +190,6 @@ IOMMU_TEST(ksm_dirt, pinned_for_a_device_is_not_looked_at,
 	EXPECT_EQ(rd(mm, P(0)), 'B');
 }
 
-static void scan_once(void *arg)
-{
-	*(int *)arg = ksm_full_scan();
-}
-
 /* The second page is pinned and mapped at a step of a pass, which goes on. */
 static struct page *pin_at(const char *step, struct mm *mm, struct domain *d)
 {
@@ -204,7 +199,7 @@ static struct page *pin_at(const char *step, struct mm *mm, struct domain *d)
 	int ret = -1;
 
 	gate_close(&g, step, mm);
-	spawn(&t, scan_once, &ret);
+	spawn(&t, ksm_pass, &ret);
 	gate_await(&g);
 	EXPECT_EQ(pin_pages(mm, P(1), 1, PIN_WRITE, &page), 0);
 	EXPECT_EQ(domain_map(d, IOVA, page_pa(page), PAGE_SIZE, IO_RW), 0);
@@ -246,18 +241,6 @@ IOMMU_TEST(ksm_dirt, pin_at_each_step_keeps_the_frame,
 	}
 }
 
-static struct page *held;
-
-/* As a pin that was begun before the write-protection ends: pt_lock is held. */
-static void hold_frame(uint64_t mm, uint64_t va, void *arg)
-{
-	if (mm != (uint64_t)arg || va != P(1) || held)
-		return;
-	held = entry_page(
-		pte_read(pt_slot(&((struct mm *)arg)->pt, va, 0, false)));
-	page_get(held);
-}
-
 IOMMU_TEST(ksm_dirt, reference_behind_the_write_protection,
 	   "a frame that a driver has got hold of by the flush is not merged; "
 	   "its device writes it, and the CPU reads that (C94)")
@@ -267,11 +250,8 @@ IOMMU_TEST(ksm_dirt, reference_behind_the_write_protection,
 	for (unsigned i = 0; i < ARRAY_SIZE(steps); i++) {
 		struct domain *d;
 		struct mm *mm = pair(s, &d);
+		struct page *held = ksm_scan_held(mm, steps[i]);
 
-		held = NULL;
-		hook(steps[i], hold_frame, mm);
-		ksm_scans(1);
-		unhook(steps[i]);
 		REQUIRE(held);
 		EXPECT(!is_merged(mm, P(1)));
 		REQUIRE(!domain_map(d, IOVA, page_pa(held), PAGE_SIZE, IO_RW));

@@ -54,10 +54,9 @@ TEST(ksm_life, fork_inherits_sharing,
 TEST(ksm_life, fork_shared_page_has_nothing_to_gain,
      "two entries of one frame are not merged with each other (C103)")
 {
-	struct mm *mm = ksm_world(1), *child;
+	struct mm *mm = ksm_equal(1, 3), *child;
 	struct page *page;
 
-	wr(mm, VA, 3);
 	child = fork_of(mm);
 	ksm_scans(4);
 	EXPECT(!is_merged(mm, VA));
@@ -96,10 +95,8 @@ TEST(ksm_life, fork_shared_pages_merge,
 TEST(ksm_life, two_fork_shared_pages_merge,
      "where both pages are shared by forks one of them is copied first")
 {
-	struct mm *a = ksm_world(1), *b = ksm_world(1), *x, *y;
+	struct mm *a = ksm_equal(1, 8), *b = ksm_equal(1, 8), *x, *y;
 
-	wr(a, VA, 8);
-	wr(b, VA, 8);
 	x = fork_of(a);
 	y = fork_of(b);
 	ksm_scans(4);
@@ -312,10 +309,8 @@ TEST(ksm_life, no_access_pages_merge_and_part,
      "pages without any right are merged, unmerged, and come back as they "
      "were (H22, C97)")
 {
-	struct mm *mm = ksm_world(3);
+	struct mm *mm = ksm_equal(3, 4);
 
-	for (unsigned i = 0; i < 3; i++)
-		wr(mm, P(i), 4);
 	EXPECT_EQ(mm_protect(mm, VA, P(2), PROT_NONE), 0);
 	ksm_scans(2);
 	EXPECT_KSM(1, 2, 0, 0);
@@ -337,10 +332,8 @@ TEST(ksm_life, no_access_pages_merge_and_part,
 TEST(ksm_life, read_only_pages_merge,
      "pages of a read-only region are merged and stay readable")
 {
-	struct mm *mm = ksm_world(2);
+	struct mm *mm = ksm_equal(2, 4);
 
-	wr(mm, P(0), 4);
-	wr(mm, P(1), 4);
 	EXPECT_EQ(mm_protect(mm, VA, P(2), PROT_R), 0);
 	ksm_scans(2);
 	EXPECT_KSM(1, 1, 0, 0);
@@ -352,12 +345,6 @@ TEST(ksm_life, read_only_pages_merge,
 }
 
 /* ---- exit ---------------------------------------------------------------------- */
-
-static void scan_pass(void *arg)
-{
-	(void)arg;
-	(void)!ksm_full_scan();
-}
 
 static void put_mm(void *arg)
 {
@@ -380,6 +367,7 @@ TEST(ksm_life, exit_waits_for_the_scanner,
 		struct mm *mm = ksm_world(2), *other = ksm_world(2);
 		struct task scan, exit;
 		struct gate g;
+		int ret;
 
 		wr(mm, P(0), 1);
 		wr(mm, P(1), 1);
@@ -387,7 +375,7 @@ TEST(ksm_life, exit_waits_for_the_scanner,
 		if (i == 2)
 			ksm_scans(1);
 		gate_close(&g, steps[i], mm);
-		spawn(&scan, scan_pass, NULL);
+		spawn(&scan, ksm_pass, &ret);
 		gate_await(&g);
 		spawn(&exit, put_mm, mm);
 		EXPECT(still_waits(&exit));
@@ -428,14 +416,13 @@ TEST(ksm_life, exit_under_the_cursor,
 TEST(ksm_life, unmap_waits_for_the_turn,
      "pages cannot be unmapped while the scanner has them in its hands (H27)")
 {
-	struct mm *mm = ksm_world(2);
+	struct mm *mm = ksm_equal(2, 1);
 	struct task scan, unmap;
 	struct gate g;
+	int ret;
 
-	wr(mm, P(0), 1);
-	wr(mm, P(1), 1);
 	gate_close(&g, "ksm_looked", mm);
-	spawn(&scan, scan_pass, NULL);
+	spawn(&scan, ksm_pass, &ret);
 	gate_await(&g);
 	spawn(&unmap, unmap_two, mm);
 	EXPECT(still_waits(&unmap));

@@ -11,18 +11,11 @@
 #include "mm/entry.h"
 #include "tests/ksm_world.h"
 
-static void scan_once(void *arg)
-{
-	*(int *)arg = ksm_full_scan();
-}
-
 /* Two equal pages that the next pass would merge. */
 static struct mm *pair(void)
 {
-	struct mm *mm = ksm_world(2);
+	struct mm *mm = ksm_equal(2, 'A');
 
-	wr(mm, P(0), 'A');
-	wr(mm, P(1), 'A');
 	ksm_scans(1);
 	return mm;
 }
@@ -35,7 +28,7 @@ static void disturb(const char *step, struct mm *of, void (*fn)(struct mm *mm))
 	int ret = -1;
 
 	gate_close(&g, step, of);
-	spawn(&t, scan_once, &ret);
+	spawn(&t, ksm_pass, &ret);
 	gate_await(&g);
 	fn(of);
 	gate_open(&g);
@@ -198,30 +191,14 @@ TEST(ksm_merge, checksum_is_that_of_the_frozen_page,
 	mm_put(mm);
 }
 
-static struct page *held;
-
-static void hold_frame(uint64_t a, uint64_t b, void *arg)
-{
-	uint64_t *slot;
-
-	if (a != (uint64_t)arg || b != P(1) || held)
-		return;
-	slot = pt_slot(&((struct mm *)arg)->pt, b, 0, false);
-	held = entry_page(pte_read(slot));
-	page_get(held);
-}
-
 TEST(ksm_merge, references_are_counted_behind_the_flush,
      "a frame that somebody has got hold of by the flush is not merged, and "
      "writable again (C94, B47)")
 {
 	struct mm *mm = pair();
+	struct page *held = ksm_scan_held(mm, "ksm_protect");
 	uint64_t tag = 'Q';
 
-	held = NULL;
-	hook("ksm_protect", hold_frame, mm);
-	ksm_scans(1);
-	unhook("ksm_protect");
 	REQUIRE(held);
 	EXPECT(!is_merged(mm, P(1)));
 	EXPECT(entry_at(mm, P(1)) & PTE_W);
@@ -418,12 +395,10 @@ TEST(ksm_merge, unmerge_without_memory,
      "rest can go on (B49)")
 {
 	for (unsigned n = 1;; n++) {
-		struct mm *mm = ksm_world(6);
+		struct mm *mm = ksm_equal(6, 9);
 		bool hit;
 		int ret;
 
-		for (unsigned i = 0; i < 6; i++)
-			wr(mm, P(i), 9);
 		ksm_scans(2);
 		inject_arm(n);
 		ret = ksm_unmergeable(mm, P(1), P(5));

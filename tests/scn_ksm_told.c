@@ -9,10 +9,8 @@
 /* n pages holding 'A', seen once, and somebody who listens. */
 static struct mm *told_world(unsigned n, struct recorder *r)
 {
-	struct mm *mm = ksm_world(n);
+	struct mm *mm = ksm_equal(n, 'A');
 
-	for (unsigned i = 0; i < n; i++)
-		wr(mm, P(i), 'A');
 	record(r, mm);
 	ksm_scans(1);
 	return mm;
@@ -47,30 +45,14 @@ TEST(ksm_told, merge_takes_w_then_the_page,
 	mm_put(mm);
 }
 
-static struct page *held;
-
-static void hold_frame(uint64_t a, uint64_t b, void *arg)
-{
-	uint64_t *slot;
-
-	if (a != (uint64_t)arg || b != P(1) || held)
-		return;
-	slot = pt_slot(&((struct mm *)arg)->pt, b, 0, false);
-	held = entry_page(pte_read(slot));
-	page_get(held);
-}
-
 TEST(ksm_told, refusal_gives_back_and_says_so,
      "who was told that W is gone is told that it is back, when the page "
      "cannot be merged (B8)")
 {
 	struct recorder r;
 	struct mm *mm = told_world(2, &r);
+	struct page *held = ksm_scan_held(mm, "ksm_protect");
 
-	held = NULL;
-	hook("ksm_protect", hold_frame, mm);
-	ksm_scans(1);
-	unhook("ksm_protect");
 	EXPECT_HEARD(&r, "start clear 0-1; range 0-1; end 0-1; "
 			 "start clear 1-2; range 1-2; range 1-2; end 1-2");
 	EXPECT(!is_merged(mm, P(1)));
@@ -142,9 +124,8 @@ TEST(ksm_told, zero_page_too,
      "a page of zeroes loses W, then its frame, as any other")
 {
 	struct recorder r;
-	struct mm *mm = ksm_world(1);
+	struct mm *mm = ksm_equal(1, 1);
 
-	wr(mm, VA, 1);
 	wr(mm, VA, 0);
 	ksm_knobs.use_zero_pages = true;
 	record(&r, mm);

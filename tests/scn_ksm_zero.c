@@ -18,10 +18,7 @@ static void zeroes(struct mm *mm, unsigned n)
 
 static uint64_t zero_pages(void)
 {
-	struct ksm_stat stat;
-
-	ksm_stat(&stat);
-	return stat.ksm_zero_pages_sharing;
+	return ksm_now().ksm_zero_pages_sharing;
 }
 
 static struct mm *zero_world(unsigned n)
@@ -166,12 +163,6 @@ TEST(ksm_zero, opt_out_without_memory,
 	done(mm);
 }
 
-static void scan_pass(void *arg)
-{
-	(void)arg;
-	EXPECT_EQ(ksm_full_scan(), 0);
-}
-
 static void unmap_one(void *arg)
 {
 	EXPECT_EQ(mm_unmap(arg, VA, P(1)), 0);
@@ -184,17 +175,19 @@ TEST(ksm_zero, unmap_races_with_the_zero_page,
 	struct mm *mm = ksm_world(1);
 	struct task scan, unmap;
 	struct gate g;
+	int ret = -1;
 
 	ksm_knobs.use_zero_pages = true;
 	zeroes(mm, 1);
 	gate_close(&g, "ksm_summed", mm);
-	spawn(&scan, scan_pass, NULL);
+	spawn(&scan, ksm_pass, &ret);
 	gate_await(&g);
 	spawn(&unmap, unmap_one, mm);
 	EXPECT(still_waits(&unmap));
 	gate_open(&g);
 	join(&scan);
 	join(&unmap);
+	EXPECT_EQ(ret, 0);
 	EXPECT_EQ(zero_pages(), 0);
 	done(mm);
 }

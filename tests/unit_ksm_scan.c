@@ -26,14 +26,6 @@ static unsigned sums(void)
 	return summed;
 }
 
-static struct ksm_stat stat_now(void)
-{
-	struct ksm_stat stat;
-
-	ksm_stat(&stat);
-	return stat;
-}
-
 static struct mm *distinct(unsigned n)
 {
 	struct mm *mm = ksm_world(n);
@@ -151,11 +143,6 @@ static void touch(void *arg)
 	EXPECT_EQ(wr(arg, P(1), 3), 0);
 }
 
-static void scan_pass(void *arg)
-{
-	*(int *)arg = ksm_full_scan();
-}
-
 TEST(ksm_scan, page_comes_while_we_look,
      "a first private page that appears behind the look for any is left to the "
      "next pass")
@@ -167,7 +154,7 @@ TEST(ksm_scan, page_comes_while_we_look,
 
 	EXPECT_EQ(rd(mm, P(0)), 0); /* there is a table, and no private page */
 	gate_close(&g, "ksm_look", mm);
-	spawn(&scan, scan_pass, &ret);
+	spawn(&scan, ksm_pass, &ret);
 	gate_await(&g);
 	spawn(&fault, touch, mm);
 	join(&fault);
@@ -241,23 +228,23 @@ TEST(ksm_scan, steps_are_exact,
      "ksm_scan(n) looks at n pages, in order, and ends early with the pass")
 {
 	struct mm *mm[3];
-	uint64_t scans = stat_now().full_scans, pages;
+	uint64_t scans = ksm_now().full_scans, pages;
 
 	for (unsigned k = 0; k < 3; k++)
 		mm[k] = distinct(5);
-	pages = stat_now().pages_scanned;
+	pages = ksm_now().pages_scanned;
 	EXPECT_EQ(ksm_scan(7), 7);
 	EXPECT_KSM(0, 0, 0, 7);
 	EXPECT_EQ(ksm_scan(1), 1);
-	EXPECT_EQ(stat_now().full_scans, scans);
+	EXPECT_EQ(ksm_now().full_scans, scans);
 	EXPECT_EQ(ksm_scan(100), 7);
-	EXPECT_EQ(stat_now().full_scans, scans + 1);
+	EXPECT_EQ(ksm_now().full_scans, scans + 1);
 	EXPECT_KSM(0, 0, 0, 15);
-	EXPECT_EQ(stat_now().pages_scanned, pages + 15);
+	EXPECT_EQ(ksm_now().pages_scanned, pages + 15);
 	for (unsigned k = 0; k < 3; k++)
 		mm_put(mm[k]);
 	EXPECT_EQ(ksm_scan(10), 0);
-	EXPECT_EQ(stat_now().full_scans, scans + 1);
+	EXPECT_EQ(ksm_now().full_scans, scans + 1);
 }
 
 TEST(ksm_scan, newcomer_is_last,
@@ -283,11 +270,11 @@ TEST(ksm_scan, gone_pages_are_forgotten,
 
 	ksm_scans(2);
 	EXPECT_KSM(0, 0, 600, 0);
-	bytes = stat_now().bytes;
+	bytes = ksm_now().bytes;
 	EXPECT_EQ(mm_unmap(mm, P(100), P(600)), 0);
 	ksm_scans(1);
 	EXPECT_KSM(0, 0, 100, 0);
-	EXPECT(stat_now().bytes < bytes / 2);
+	EXPECT(ksm_now().bytes < bytes / 2);
 	EXPECT_EQ(mm_discard(mm, P(0), P(50)), 0);
 	ksm_scans(1);
 	EXPECT_KSM(0, 0, 50, 0);
@@ -320,24 +307,22 @@ TEST(ksm_scan, regions_across_tables,
 TEST(ksm_scan, thread_merges_by_itself,
      "the thread merges what is equal, once, until it is stopped")
 {
-	struct mm *mm = ksm_world(64);
+	struct mm *mm = ksm_equal(64, 'T');
 	uint64_t scanned;
 
-	for (unsigned i = 0; i < 64; i++)
-		wr(mm, P(i), 'T');
 	ksm_knobs.sleep_ns = 100000;
 	ksm_knobs.pages_to_scan = 10;
 	EXPECT_EQ(ksm_start(), 0);
 	EXPECT_EQ(ksm_start(), -EBUSY);
-	while (stat_now().pages_sharing < 63)
+	while (ksm_now().pages_sharing < 63)
 		yield();
 	ksm_stop();
 	ksm_stop();
 	EXPECT_KSM(1, 63, 0, 0);
-	scanned = stat_now().pages_scanned;
+	scanned = ksm_now().pages_scanned;
 	for (unsigned i = 0; i < 50; i++)
 		yield();
-	EXPECT_EQ(stat_now().pages_scanned, scanned);
+	EXPECT_EQ(ksm_now().pages_scanned, scanned);
 	mm_put(mm);
 	ksm_knobs_reset();
 }
