@@ -29,7 +29,7 @@
 
 #define OWNERS    2u
 #define USERS     3u
-#define ROUNDS    150
+#define ROUNDS    75
 #define ROUND_OPS 240 /* numbers of an actor in a round                   */
 
 struct one one;
