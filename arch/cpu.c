@@ -45,20 +45,30 @@ static uint64_t gdt[MAX_CPUS][5]; /* null, code, data, TSS (two words) */
 static struct ist_stack {
 	uint8_t guard[PAGE_SIZE];
 	uint8_t stack[IST_SIZE];
-} __attribute__((aligned(4096))) ist[MAX_CPUS][TRAP_ISTS];
+} __attribute__((aligned(4096))) ist[TRAP_ISTS]; /* of the boot CPU */
 
 static const struct guard ist_guards
 	__attribute__((section("vv_guards"), used, aligned(8))) = {
-		ist, sizeof(struct ist_stack), MAX_CPUS *TRAP_ISTS
+		ist, sizeof(struct ist_stack), TRAP_ISTS
 	};
+
+void cpu_set_ist(unsigned id, unsigned n, void *top)
+{
+	tss[id].ist[n] = (uint64_t)top;
+}
+
+const void *cpu_ist(unsigned id, unsigned n)
+{
+	return (const void *)tss[id].ist[n];
+}
 
 static void gdt_load(unsigned id)
 {
 	uint64_t *g = gdt[id], base = (uint64_t)&tss[id];
 	struct table_pointer p = { sizeof(gdt[id]) - 1, (uint64_t)g };
 
-	for (unsigned i = 0; i < TRAP_ISTS; i++)
-		tss[id].ist[i] = (uint64_t)(ist[id][i].stack + IST_SIZE);
+	for (unsigned i = 0; i < TRAP_ISTS && !id; i++)
+		cpu_set_ist(id, i, ist[i].stack + IST_SIZE);
 	tss[id].iomap = sizeof(struct tss);
 
 	g[1] = 0x00af9a000000ffff;

@@ -52,6 +52,13 @@ extern struct cpu cpus[MAX_CPUS];
  */
 void cpu_init(unsigned id, uint32_t lapic_id);
 
+/*
+ * Where the n-th of a CPU's TRAP_ISTS own stacks ends, with a guard below it.
+ * Before cpu_init(); the boot CPU's are in the image.
+ */
+void cpu_set_ist(unsigned id, unsigned n, void *top);
+const void *cpu_ist(unsigned id, unsigned n);
+
 /* CPUs that have come up; grows while smp_start() runs, then constant. */
 unsigned cpu_count(void);
 

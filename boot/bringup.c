@@ -6,6 +6,7 @@
 #include "arch/ioapic.h"
 #include "arch/lapic.h"
 #include "arch/smp.h"
+#include "arch/trap.h"
 #include "boot/boot.h"
 #include "boot/hostile.h"
 #include "drivers/acpi.h"
@@ -162,11 +163,23 @@ void boot_interrupts(struct boot_info *info)
 		refuse("the PIT does not count: no clock to measure by");
 }
 
-static void *ap_stack(unsigned i)
+static void *stack_top(void)
 {
 	char *stack = kstack_alloc();
 
 	return stack ? stack + KSTACK_SIZE : NULL;
+}
+
+static void *ap_stack(unsigned id)
+{
+	for (unsigned n = 0; n < TRAP_ISTS; n++) {
+		void *top = stack_top();
+
+		if (!top)
+			return NULL;
+		cpu_set_ist(id, n, top);
+	}
+	return stack_top();
 }
 
 void boot_other_cpus(struct boot_info *info)

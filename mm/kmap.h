@@ -45,7 +45,7 @@ must_check bool kmap_back(const char *start, const char *end);
 
 #define KSTACK_SIZE  (UINT64_C(16) << 10) /* bytes that a thread may use   */
 #define KSTACK_SLOT  (UINT64_C(32) << 10) /* the rest below is the guard   */
-#define KSTACK_SLOTS 128
+#define KSTACK_SLOTS 160 /* of 128 threads, and 4 of each other CPU      */
 
 /*
  * Lowest byte of a stack of KSTACK_SIZE, NULL when out of memory or slots.

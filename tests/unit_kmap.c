@@ -3,6 +3,7 @@
  * unit_kmap.c - tests kmap.c, kstack.c and wx.c: the kernel's own half
  */
 #include "arch/cpu.h"
+#include "arch/trap.h"
 #include "kernel/panic.h"
 #include "kernel/string.h"
 #include "mm/kmap.h"
@@ -146,7 +147,37 @@ TEST(kmap, image_stacks_have_guards,
 				EXPECT(store_faults(page + PAGE_SIZE - 1));
 		}
 	}
-	EXPECT(n > MAX_CPUS);
+	EXPECT_EQ(n, 1 + TRAP_ISTS);
+}
+
+/* Bytes that are mapped below top, a page at a time; more than any stack. */
+static uint64_t depth_of(const char *top)
+{
+	uint64_t depth = 0;
+
+	while (depth <= KSTACK_SIZE && *leaf_of((va_t)top - depth - 1))
+		depth += PAGE_SIZE;
+	return depth;
+}
+
+TEST_SMP(kmap, worst_faults_have_their_own_stacks,
+	 "each of #DF, NMI and #MC has a stack of its own on every CPU, with a "
+	 "hole below",
+	 2)
+{
+	const char *tops[MAX_CPUS * TRAP_ISTS];
+	unsigned n = 0;
+
+	for (unsigned cpu = 0; cpu < cpu_count(); cpu++)
+		for (unsigned i = 0; i < TRAP_ISTS; i++)
+			tops[n++] = cpu_ist(cpu, i);
+	for (unsigned i = 0; i < n; i++) {
+		REQUIRE(tops[i]);
+		EXPECT(depth_of(tops[i]) >= 2 * PAGE_SIZE);
+		EXPECT(depth_of(tops[i]) <= KSTACK_SIZE);
+		for (unsigned k = 0; k < i; k++)
+			EXPECT(tops[k] != tops[i]);
+	}
 }
 
 TEST(kmap, stacks_are_used_again, "a freed stack is given to the next who asks")
