@@ -51,22 +51,32 @@ static bool shadow_retry(const struct agent *a, va_t va, uint64_t seq)
 	       (a->active && va >= a->from && va < a->to);
 }
 
-static int shadow_fault(struct agent *a, va_t va, bool write)
+/* Look at the mm's entry, and believe it if nothing has happened since seq. */
+static int fault_by_sequence(struct agent *a, va_t va, bool write, uint64_t seq,
+			     bool (*retry)(const struct agent *a, va_t va,
+					   uint64_t seq))
 {
-	uint64_t seq = __atomic_load_n(&a->seq, __ATOMIC_ACQUIRE), e;
+	uint64_t e;
 	int ret = agent_look(a, va, write, &e);
 
 	if (ret)
 		return ret;
 	PROBE(agent_looked, a, va);
 	spin_lock(&a->lock);
-	if (shadow_retry(a, va, seq))
+	if (retry(a, va, seq))
 		ret = -EAGAIN;
 	else
 		agent_install(a, va, e);
 	spin_unlock(&a->lock);
 	page_put(entry_page(e));
 	return ret;
+}
+
+static int shadow_fault(struct agent *a, va_t va, bool write)
+{
+	uint64_t seq = __atomic_load_n(&a->seq, __ATOMIC_ACQUIRE);
+
+	return fault_by_sequence(a, va, write, seq, shadow_retry);
 }
 
 static void shadow_change(struct mmu_notifier *mn, struct mm *mm, va_t va,
@@ -327,22 +337,16 @@ const struct mmu_interval_notifier_ops region_ops = {
 	.invalidate = region_invalidate,
 };
 
+static bool region_retry(const struct agent *a, va_t va, uint64_t seq)
+{
+	return a->dead || mmu_interval_read_retry(&a->mni, seq);
+}
+
 static int region_fault(struct agent *a, va_t va, bool write)
 {
-	uint64_t seq = mmu_interval_read_begin(&a->mni), e;
-	int ret = agent_look(a, va, write, &e);
+	uint64_t seq = mmu_interval_read_begin(&a->mni);
 
-	if (ret)
-		return ret;
-	PROBE(agent_looked, a, va);
-	spin_lock(&a->lock);
-	if (a->dead || mmu_interval_read_retry(&a->mni, seq))
-		ret = -EAGAIN;
-	else
-		agent_install(a, va, e);
-	spin_unlock(&a->lock);
-	page_put(entry_page(e));
-	return ret;
+	return fault_by_sequence(a, va, write, seq, region_retry);
 }
 
 const struct agent_kind region = {

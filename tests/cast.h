@@ -17,6 +17,9 @@ struct mm *written(unsigned n);
 /* Discard pages [from, to): a window, and nothing is mapped any more. */
 void change(struct mm *mm, unsigned from, unsigned to);
 
+/* The same of page 0, for spawn(). */
+void discard_first(void *mm);
+
 /* ---- recorder ----------------------------------------------------------- */
 
 #define SCRIPT 1000

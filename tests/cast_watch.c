@@ -60,3 +60,8 @@ void change(struct mm *mm, unsigned from, unsigned to)
 {
 	EXPECT_EQ(mm_discard(mm, P(from), P(to)), 0);
 }
+
+void discard_first(void *mm)
+{
+	change(mm, 0, 1);
+}

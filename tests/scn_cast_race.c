@@ -14,11 +14,6 @@ static struct agent a, b;
 
 /* ---- what the other threads do ------------------------------------------ */
 
-static void discard_first(void *mm)
-{
-	change(mm, 0, 1);
-}
-
 static void read_by(void *agent)
 {
 	agent_read(agent, VA);

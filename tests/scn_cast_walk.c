@@ -10,11 +10,6 @@
 
 static struct agent a, b;
 
-static void discard_first(void *mm)
-{
-	change(mm, 0, 1);
-}
-
 static void write_first(void *mm)
 {
 	EXPECT_EQ(wr(mm, P(0), 1), 0);

@@ -16,11 +16,6 @@
 #include "tests/cast.h"
 #include "tests/gate.h"
 
-static void discard_first(void *mm)
-{
-	change(mm, 0, 1);
-}
-
 /* ---- cache -------------------------------------------------------------- */
 
 /* Key: (L) lock */

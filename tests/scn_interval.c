@@ -202,11 +202,6 @@ TEST(interval, a_flag_misses_what_a_sequence_sees,
 	mm_put(mm);
 }
 
-static void change_in_the_gap(void *mm)
-{
-	change(mm, 0, 1);
-}
-
 TEST(interval, retry_under_the_lock_holds,
      "a change that begins after the retry test waits for the lock, and then "
      "finds the entry (C54)")
@@ -221,7 +216,7 @@ TEST(interval, retry_under_the_lock_holds,
 	wr(mm, VA, 1);
 	seq = mmu_interval_read_begin(&w.mni);
 	gate_close(&g, "interval_told", mm);
-	spawn(&task, change_in_the_gap, mm);
+	spawn(&task, discard_first, mm);
 	gate_await(&g); /* the callback is about to take the lock */
 	spin_lock(&w.lock);
 	EXPECT(!mmu_interval_read_retry(&w.mni, seq));

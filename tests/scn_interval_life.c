@@ -20,11 +20,6 @@ static void begin(void *arg)
 	r->seq = mmu_interval_read_begin(&r->w->mni);
 }
 
-static void change_first(void *mm)
-{
-	change(mm, 0, 1);
-}
-
 /* ---- come and go -------------------------------------------------------- */
 
 TEST(interval, insert_returns_at_once,
@@ -99,7 +94,7 @@ TEST(interval, remove_waits_for_its_callback,
 	watch(&w, mm, 0, 1);
 	gate_close(&g, NULL, NULL);
 	w.gate = &g;
-	spawn(&changer, change_first, mm);
+	spawn(&changer, discard_first, mm);
 	gate_await(&g);
 	spawn(&remover, remove_watch, &w);
 	EXPECT(still_waits(&remover));

@@ -24,11 +24,6 @@ static void fault(void *arg)
 	f->error = mirror_fault(f->m, f->va, PROT_R);
 }
 
-static void discard_first(void *mm)
-{
-	change(mm, 0, 1);
-}
-
 /* A mirror of pages with 100 + i in page i, and a fault of page 0 to come. */
 static struct mirror *reflect(struct stand *s, unsigned n, struct faulter *f)
 {

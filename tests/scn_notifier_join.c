@@ -11,11 +11,6 @@
 
 /* ---- what the other threads do ------------------------------------------ */
 
-static void discard_all(void *mm)
-{
-	EXPECT_EQ(mm_discard(mm, P(0), P(1)), 0);
-}
-
 static void evict(void *page)
 {
 	EXPECT_EQ(try_to_unmap(page), 0);
@@ -96,7 +91,7 @@ TEST(notifier, joining_waits_for_a_window,
 	struct recorder first;
 
 	record(&first, mm);
-	join_during(mm, "range_started", mm, discard_all, mm, "");
+	join_during(mm, "range_started", mm, discard_first, mm, "");
 	EXPECT_HEARD(&first, "start clear 0-1; range 0-1; end 0-1");
 	record_end(&first);
 	mm_put(mm);
@@ -208,7 +203,7 @@ TEST(notifier, leaving_waits_for_a_callback,
 	gate_close(&g, NULL, NULL);
 	r.arg = &g;
 	r.in_start = enter_gate;
-	spawn(&change, discard_all, mm);
+	spawn(&change, discard_first, mm);
 	gate_await(&g);
 	spawn(&leave, leave_at_once, &r);
 	EXPECT(still_waits(&leave));
@@ -236,7 +231,7 @@ TEST(notifier, leaving_waits_for_walkers,
 	gate_close(&g, NULL, NULL);
 	sleeper.arg = &g;
 	sleeper.in_start = enter_gate;
-	spawn(&change, discard_all, mm);
+	spawn(&change, discard_first, mm);
 	gate_await(&g);
 	spawn(&leave, leave_chain, &next);
 	EXPECT(still_waits(&leave));

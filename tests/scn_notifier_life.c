@@ -98,11 +98,6 @@ TEST(notifier, get_shares_one_per_space,
 	mm_put(other);
 }
 
-static void discard_all(void *mm)
-{
-	EXPECT_EQ(mm_discard(mm, P(0), P(1)), 0);
-}
-
 static void shared_enter(struct recorder *r,
 			 const struct mmu_notifier_range *range)
 {
@@ -123,7 +118,7 @@ TEST(notifier, put_frees_behind_the_readers,
 	shared_gate = &g;
 	shared_in_start = shared_enter;
 	r = get(mm);
-	spawn(&change, discard_all, mm);
+	spawn(&change, discard_first, mm);
 	gate_await(&g);
 	mmu_notifier_put(&r->mn);
 	EXPECT(still_waits(&change));

@@ -42,7 +42,7 @@ static void unmap_all(void *unused)
 	EXPECT_EQ(mm_unmap(mm, A, C), 0);
 }
 
-static void take_table(void *unused)
+static void take_page(void *unused)
 {
 	gate_enter(&t1_turn);
 	take(&victim, freed);
@@ -66,7 +66,7 @@ static uint64_t table_reused(struct stand *s,
 	explain_name(EXPLAIN_FRAME, page_pa(freed), "page 1");
 	client_join(&client, s, 0, mm, ops);
 	gate_close(&t1_turn, NULL, NULL);
-	go(&t1, 0, "T1", take_table, NULL);
+	go(&t1, 0, "T1", take_page, NULL);
 	explain_begin();
 	EXPECT_EQ(device_reads(&client, A), 10);
 	go(&t0, 0, "T0", unmap_all, NULL);
@@ -230,12 +230,6 @@ static void leave_late(struct mmu_notifier *mn, struct mm *of)
 
 static const struct mmu_notifier_ops at_once = { .release = leave_at_once };
 static const struct mmu_notifier_ops srcu_late = { .release = leave_late };
-
-static void take_page(void *unused)
-{
-	gate_enter(&t1_turn);
-	take(&victim, freed);
-}
 
 /* P exits; a listener leaves and frees itself inside release(), before the
  * device's own is called.  What does the one who gets A's page read? */
