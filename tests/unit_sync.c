@@ -153,6 +153,48 @@ TEST_SMP(seqcount, no_torn_reads, "a reader never keeps half of a write", 2)
 		  reads[0].retries + reads[1].retries);
 }
 
+static struct {
+	_Atomic bool here;
+	uint64_t n;
+} begun;
+
+static void read_begins(void *arg)
+{
+	(void)arg;
+	atomic_store(&begun.here, true);
+	begun.n = seq_read_begin(&pair.seq);
+}
+
+static void write_slowly(void *arg)
+{
+	(void)arg;
+	spin_lock(&pair.lock);
+	seq_write_begin(&pair.seq);
+	while (!atomic_load(&begun.here))
+		cpu_pause();
+	for (unsigned i = 0; i < 100; i++)
+		cpu_pause(); /* its turn, if it does not wait */
+	seq_write_end(&pair.seq);
+	spin_unlock(&pair.lock);
+}
+
+TEST_SMP(seqcount, readers_wait_for_the_writer,
+	 "who comes in the middle of a write begins behind it", 2)
+{
+	struct thread *writer, *reader;
+
+	atomic_store(&begun.here, false);
+	writer = thread_create_on(BIT(0), "writer", write_slowly, NULL);
+	REQUIRE(writer);
+	while (!(atomic_load(&pair.seq.n) & 1))
+		yield();
+	reader = thread_create_on(BIT(1), "reader", read_begins, NULL);
+	REQUIRE(reader);
+	thread_join(reader);
+	thread_join(writer);
+	EXPECT_EQ(begun.n % 2, 0);
+}
+
 TEST(seqcount, a_write_is_noticed, "what was read before a write must go")
 {
 	uint64_t n = seq_read_begin(&pair.seq);
