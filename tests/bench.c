@@ -39,12 +39,17 @@ void bench_report(const char *name, uint64_t total, uint64_t count,
 	printk("BENCH %s %lu.%lu %s\n", name, tenths / 10, tenths % 10, unit);
 }
 
+void bench_boot_left(uint64_t free)
+{
+	free_after_boot = free;
+}
+
 uint64_t bench_free_after_boot(void)
 {
 	return free_after_boot;
 }
 
-bool bench_main(const char *glob, uint64_t free)
+bool bench_main(const char *glob)
 {
 	bool any = false;
 
@@ -53,7 +58,6 @@ bool bench_main(const char *glob, uint64_t free)
 	printk("BENCH boot_from_reset %lu instructions\n",
 	       rdtsc() >> ICOUNT_SHIFT);
 	empty = bench_stop(bench_start());
-	free_after_boot = free;
 	for (const struct bench *const *b = __start_vv_bench;
 	     b < __stop_vv_bench; b++) {
 		if (!glob_match(glob, (*b)->name))

@@ -35,7 +35,8 @@ void bench_report(const char *name, uint64_t total, uint64_t count,
 		  const char *unit);
 
 /* Frames that were free when the boot had ended. */
+void bench_boot_left(uint64_t free);
 uint64_t bench_free_after_boot(void);
 
 /* Run all that match; false if none does. */
-bool bench_main(const char *glob, uint64_t free);
+bool bench_main(const char *glob);

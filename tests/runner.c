@@ -210,21 +210,11 @@ static unsigned run_all(const struct selection *s)
 	return failed;
 }
 
-int tests_main(const char *cmdline)
+noinline int tests_run(const char *cmdline)
 {
-	/* The shell comes again.  Not zero at first, so not one of them. */
-	static bool bare = true;
 	static struct selection s;
 	const char *why;
-	uint64_t free;
 
-	pmm_drain();
-	free = pmm_free_pages();
-	if (bare && !kmap_back(tests_start, tests_end)) {
-		printk("visavis: no memory for the tests' variables\n");
-		return EXIT_PLATFORM;
-	}
-	bare = false;
 	select_tests(cmdline, &s);
 	stress_set_times(s.stress);
 	why = stress_plan(s.ops);
@@ -240,8 +230,23 @@ int tests_main(const char *cmdline)
 	if (s.list)
 		return EXIT_PASS;
 	if (s.bench)
-		return bench_main(s.bench_glob, free) ? EXIT_PASS : EXIT_USAGE;
+		return bench_main(s.bench_glob) ? EXIT_PASS : EXIT_USAGE;
 	if (s.shell)
 		return tests_shell();
 	return run_all(&s) ? EXIT_FAIL : EXIT_PASS;
+}
+
+/* No variable of tests/ may be touched before they have their memory. */
+int tests_main(const char *cmdline)
+{
+	uint64_t free;
+
+	pmm_drain();
+	free = pmm_free_pages();
+	if (!kmap_back(tests_start, tests_end)) {
+		printk("visavis: no memory for the tests' variables\n");
+		return EXIT_PLATFORM;
+	}
+	bench_boot_left(free);
+	return tests_run(cmdline);
 }

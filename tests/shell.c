@@ -49,7 +49,7 @@ static int words(const char *first, const char *globs, unsigned n, char **rest)
 		at += snprintk(line + at, sizeof(line) - (size_t)at, " %s",
 			       rest[i]);
 	}
-	return tests_main(line);
+	return tests_run(line);
 }
 
 static int tests(unsigned argc, char **argv)

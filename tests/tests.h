@@ -4,6 +4,9 @@
  */
 #pragma once
 
+/* The boot has ended: tests_run(), and what it needs before. */
+int tests_main(const char *cmdline);
+
 /*
  * Run what the command line asks for, print KTAP, and return the machine's exit
  * value (drivers/exitport.h).  Words: test=GLOB,-GLOB... list bench shell seed=N
@@ -11,7 +14,7 @@
  * stress=N (stress.h)
  * Context: a thread, all CPUs up; once at a time.
  */
-int tests_main(const char *cmdline);
+int tests_run(const char *cmdline);
 
 /* The word `shell`: commands from the serial line (kernel/shell.h) until one
  * ends it.  Returns the machine's exit value. */
