@@ -15,9 +15,10 @@
 #include "mm/fault.h"
 #include "mm/page.h"
 
+/* The zero page is never exclusive, nor is a merged one. */
 static bool may_pin(uint64_t e, struct page *page, unsigned flags)
 {
-	if (!(e & PTE_P) || page == zero_page)
+	if (!(e & PTE_P))
 		return false;
 	if (page_kind(page) != PAGE_OBJECT)
 		return page_exclusive(page) &&
