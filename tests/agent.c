@@ -43,8 +43,6 @@ void agent_install(struct agent *a, va_t va, uint64_t entry)
 	struct page *page = entry_page(entry);
 
 	*agent_slot(a, va) = (struct translation){ page, entry & PTE_W, false };
-	if (entry & PTE_W) /* it can write, and nobody will see it (B33) */
-		page_set_dirty(page);
 }
 
 static uint64_t *walk_table(struct mm *mm, va_t va)
