@@ -23,7 +23,7 @@
 #include "tests/stand_mm.h"
 #include "tests/stress_one.h"
 
-#define ROUNDS       70u
+#define ROUNDS       76u
 #define MODEL_ROUNDS 10u /* its steps are slow, and it moves no real data   */
 #define ROUND_OPS    480u
 #define LIMIT        300 /* seconds, on a busy host                      */
