@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * compiler.h - what C11 does not say
+ * compiler.h - attributes and accesses that C11 does not have
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define likely(x)              __builtin_expect(!!(x), 1)
@@ -33,5 +34,23 @@
 #define READ_ONCE(x)     (*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
 
+/*
+ * The value of an expression whose plain loads may race with stores on another
+ * CPU, on purpose: a hint that is checked again under a lock.  The sanitizer of
+ * data races ignores it (kernel/san/kcsan.c).
+ */
+#if CONFIG_SAN
+void san_ignore(bool begin);
+#define data_race(e)                     \
+	({                               \
+		san_ignore(true);        \
+		__auto_type race_ = (e); \
+		san_ignore(false);       \
+		race_;                   \
+	})
+#else
+#define data_race(e) (e)
+#endif
+
 #define container_of(ptr, type, member) \
-	((type *)((char *)(ptr)-offsetof(type, member)))
+	((type *)(void *)&((char *)(ptr))[-(long)offsetof(type, member)])

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * context.c - what context_switch() finds on a stack that never ran
+ * context.c - the first context on a new stack, for context_switch()
  */
 #include "arch/context.h"
 #include "arch/types.h"

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cpu.c - make a CPU ours: descriptor tables, private data, control bits
+ * cpu.c - set up a CPU: descriptor tables, private data, control bits
  *
- * Three faults get stacks of their own (IST), because they can strike when the
- * current stack is what is wrong: #DF (a guard page was hit), NMI, #MC.
+ * Three faults get stacks of their own (IST), because they can occur when the
+ * current stack is unusable: #DF (a guard page was hit), NMI, #MC.
  */
 #include "arch/cpu.h"
-#include "arch/layout.h"
 #include "arch/bits.h"
+#include "arch/layout.h"
+#include "arch/svm.h"
 #include "arch/trap.h"
 
 #define MSR_EFER    0xc0000080
@@ -36,6 +37,13 @@ struct table_pointer {
 	uint16_t limit;
 	uint64_t base;
 } __attribute__((packed));
+
+struct smap_record {
+	uint8_t *at;
+	uint64_t code; /* of 3 bytes */
+};
+
+extern const struct smap_record smap_start[], smap_end[];
 
 struct cpu cpus[MAX_CPUS];
 bool cpu_smap;
@@ -79,11 +87,41 @@ static void gdt_load(unsigned id)
 	__asm__ volatile("lgdt %0\n\tltr %w1" ::"m"(p), "r"(0x18) : "memory");
 }
 
-static void cpuid(uint32_t leaf, uint32_t r[4])
+bool cpu_has_apic(void)
 {
-	__asm__ volatile("cpuid"
-			 : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3])
-			 : "a"(leaf), "c"(0));
+	uint32_t r[4];
+
+	cpuid(1, r);
+	return r[3] & BIT(9);
+}
+
+bool cpu_has_cmpxchg16b(void)
+{
+	uint32_t r[4];
+
+	cpuid(1, r);
+	return r[2] & BIT(13);
+}
+
+pa_t cpu_pa_end(void)
+{
+	uint32_t max[4], r[4] = { 36 };
+	uint32_t bits;
+
+	cpuid(0x80000000, max);
+	if (max[0] >= 0x80000008)
+		cpuid(0x80000008, r);
+	bits = r[0] & 0xff;
+	return UINT64_C(1) << (bits < CPU_PA_BITS_MAX ? bits : CPU_PA_BITS_MAX);
+}
+
+/* arch/smap.inc.  The boot tables still let the kernel write to its text. */
+static void smap_patch(void)
+{
+	for (const struct smap_record *r = smap_start; r < smap_end; r++)
+		for (unsigned i = 0; i < 3; i++)
+			r->at[i] = (uint8_t)(r->code >> 8 * i);
+	cpu_smap = true;
 }
 
 static void features_enable(void)
@@ -110,7 +148,7 @@ static void features_enable(void)
 	__asm__ volatile("movq %0, %%cr4" ::"r"(cr4) : "memory");
 	/* The same on all CPUs; written before any but the first runs. */
 	if (cr4 & CR4_SMAP && !cpu_smap)
-		cpu_smap = true;
+		smap_patch();
 }
 
 void cpu_init(unsigned id, uint32_t lapic_id)
@@ -123,5 +161,6 @@ void cpu_init(unsigned id, uint32_t lapic_id)
 	gdt_load(id);
 	wrmsr(MSR_GS_BASE, (uint64_t)cpu);
 	features_enable();
+	svm_cpu_init(id);
 	trap_load();
 }

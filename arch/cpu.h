@@ -19,21 +19,21 @@ struct thread;
 /* Key: (C) only this CPU  (I) immutable after cpu_init()  (A) atomic */
 struct cpu {
 	struct cpu *self;              /* (I) at gs:0                        */
-	unsigned id;                   /* (I) gs:8, 0 .. cpu_count() - 1     */
-	unsigned preempt_count;        /* (C) gs:12, 0: may be preempted     */
+	unsigned preempt_count;        /* (C) gs:8, 0: may be preempted      */
+	unsigned irq_depth;            /* (C) gs:12, interrupts being served */
 	struct thread *current;        /* (C) gs:16                          */
-	unsigned irq_depth;            /* (C) gs:24, interrupts being served */
+	unsigned id;                   /* (I) gs:24, 0 .. cpu_count() - 1    */
 	unsigned need_resched;         /* (A) gs:28, set by other CPUs too   */
 	uint32_t lapic_id;             /* (I)                                */
 	_Atomic uint32_t stopped;      /* (A) halted by smp_stop_others()    */
-	struct trap_frame *stop_frame; /* (C) what it was doing then        */
-	struct trap_frame panic_frame; /* (C) gs:48, who called panic()      */
+	struct trap_frame *stop_frame; /* (C) its registers at that moment  */
+	struct trap_frame panic_frame; /* (C) gs:48, the caller of panic()   */
 };
 
-#define CPU_GS_ID           8
-#define CPU_GS_PREEMPT      12
+#define CPU_GS_PREEMPT      8 /* irq_depth follows: cpu_in_thread()        */
+#define CPU_GS_IRQ_DEPTH    12
 #define CPU_GS_CURRENT      16
-#define CPU_GS_IRQ_DEPTH    24
+#define CPU_GS_ID           24
 #define CPU_GS_NEED_RESCHED 28
 #define CPU_GS_FRAME        48 /* kernel/panic.asm                        */
 _Static_assert(offsetof(struct cpu, id) == CPU_GS_ID, "gs offset");
@@ -46,23 +46,38 @@ _Static_assert(offsetof(struct cpu, panic_frame) == CPU_GS_FRAME, "gs offset");
 extern struct cpu cpus[MAX_CPUS];
 
 /*
- * Make the calling CPU number id: GDT, TSS, IDT, GS.base, control registers
- * (NX, WP, PGE, and SMEP, SMAP, UMIP where CPUID has them).
- * Interrupts are off and stay off.
+ * Set the calling CPU up as number id: GDT, TSS, IDT, GS.base, control registers
+ * (NX, WP, PGE, and SMEP, SMAP, UMIP, SVM where CPUID has them).
+ * Context: once on each CPU; interrupts are off and stay off.
  */
 void cpu_init(unsigned id, uint32_t lapic_id);
 
 /*
- * Where the n-th of a CPU's TRAP_ISTS own stacks ends, with a guard below it.
- * Before cpu_init(); the boot CPU's are in the image.
+ * Set the end of the n-th of a CPU's TRAP_ISTS fault stacks, which has a guard below
+ * it.  Context: before cpu_init() of that CPU; the boot CPU's are in the image.
  */
 void cpu_set_ist(unsigned id, unsigned n, void *top);
 const void *cpu_ist(unsigned id, unsigned n);
 
-/* CPUs that have come up; grows while smp_start() runs, then constant. */
+/* Returns the number of running CPUs; it grows during smp_start() and is constant
+ * afterwards. */
 unsigned cpu_count(void);
 
-/* Does user memory need the door opened (CR4.SMAP is set)? */
+/*
+ * Returns the end of the physical addresses of this CPU, exclusive: CPUID 80000008h,
+ * bits 7:0 of EAX; 2^36 without that leaf; at most the size of the direct map.
+ */
+#define CPU_PA_BITS_MAX 46
+pa_t cpu_pa_end(void);
+
+/* Returns whether there is a local APIC: CPUID 1, bit 9 of EDX. */
+bool cpu_has_apic(void);
+
+/* Returns whether there is CMPXCHG16B: CPUID 1, bit 13 of ECX. */
+bool cpu_has_cmpxchg16b(void);
+
+/* Returns whether CR4.SMAP is set, so that RFLAGS.AC decides whether user memory can be
+ * accessed. */
 extern bool cpu_smap;
 
 static inline unsigned cpu_id(void)
@@ -95,7 +110,7 @@ static inline void cpu_set_current(struct thread *t)
 			 : "memory");
 }
 
-/* One instruction each, so that a preemption cannot land in between. */
+/* One instruction each, so that no preemption can occur in between. */
 static inline void cpu_preempt_add(void)
 {
 	__asm__ volatile("incl %%gs:%c0" ::"i"(CPU_GS_PREEMPT)
@@ -124,14 +139,27 @@ static inline unsigned cpu_irq_depth(void)
 	return n;
 }
 
-static inline unsigned cpu_need_resched(void)
+/* Returns whether no interrupt is being served and preemption is on, by one load of
+ * both counts. */
+static inline bool cpu_in_thread(void)
 {
-	unsigned n;
+	uint64_t both;
 
-	__asm__ volatile("movl %%gs:%c1, %0"
-			 : "=r"(n)
+	__asm__ volatile("movq %%gs:%c1, %0"
+			 : "=r"(both)
+			 : "i"(CPU_GS_PREEMPT));
+	return !both;
+}
+
+/* One instruction before the jump, as each unlock asks. */
+static inline bool cpu_need_resched(void)
+{
+	bool need;
+
+	__asm__ volatile("cmpl $0, %%gs:%c1"
+			 : "=@ccne"(need)
 			 : "i"(CPU_GS_NEED_RESCHED));
-	return n;
+	return need;
 }
 
 /* ---- interrupt flag ---------------------------------------------------- */
@@ -161,7 +189,7 @@ static inline void irq_enable(void)
 	__asm__ volatile("sti" ::: "memory");
 }
 
-/* Off, and what it was; hand that to irq_restore(). */
+/* Disables interrupts.  Returns the flags for irq_restore(). */
 static inline uint64_t irq_save(void)
 {
 	uint64_t f = read_rflags();
@@ -176,19 +204,19 @@ static inline void irq_restore(uint64_t flags)
 		irq_enable();
 }
 
-/* In a loop that waits for another CPU. */
+/* PAUSE, for a loop that waits for another CPU. */
 static inline void cpu_pause(void)
 {
 	__asm__ volatile("pause" ::: "memory");
 }
 
-/* Interrupts on and sleep until one comes: none can slip in between. */
+/* Enables interrupts and halts until one arrives; none is missed in between. */
 static inline void cpu_wait(void)
 {
 	__asm__ volatile("sti; hlt" ::: "memory");
 }
 
-/* The end of this CPU. */
+/* Halts this CPU forever. */
 noreturn static inline void cpu_halt(void)
 {
 	for (;;)
@@ -196,6 +224,14 @@ noreturn static inline void cpu_halt(void)
 }
 
 /* ---- registers --------------------------------------------------------- */
+
+/* CPUID: r receives EAX, EBX, ECX and EDX of the leaf, of its sub-leaf 0. */
+static inline void cpuid(uint32_t leaf, uint32_t r[4])
+{
+	__asm__ volatile("cpuid"
+			 : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3])
+			 : "a"(leaf), "c"(0));
+}
 
 static inline uint64_t rdtsc(void)
 {
@@ -236,7 +272,7 @@ static inline uint64_t read_cr3(void)
 	return v;
 }
 
-/* Also drops this CPU's translations, all but the global ones. */
+/* Loads CR3, which also flushes this CPU's translations but the global ones. */
 static inline void write_cr3(uint64_t v)
 {
 	__asm__ volatile("movq %0, %%cr3" ::"r"(v) : "memory");

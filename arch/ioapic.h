@@ -2,7 +2,7 @@
 /*
  * ioapic.h - the I/O APIC: from a chip's interrupt pin to a CPU's vector
  *
- * Intel 82093AA data sheet.  For what has no MSI: the serial line.
+ * Intel 82093AA data sheet.  For devices without MSI: the serial line.
  */
 #pragma once
 
@@ -12,21 +12,27 @@
 
 #define ISA_IRQS 16
 
-/*
- * Where the registers of the I/O APIC with GSI 0 are mapped; masks all of its
- * inputs.  Boot CPU, once.
- */
-void ioapic_setup(void *registers);
+#define IOAPIC_ALIGN 1024 /* its address is a multiple of that             */
 
 /*
- * The ISA interrupt arrives at input gsi, active low or high, by level or edge.
- * For each of them once, before ioapic_enable_isa().
+ * Set where the registers of the I/O APIC with GSI 0 are mapped, and mask all of its
+ * inputs.  Returns false, with nothing set, if the registers do not behave like those
+ * of an I/O APIC.  Context: boot CPU, once.
  */
-void ioapic_set_isa(unsigned irq, uint32_t gsi, bool low, bool level);
+must_check bool ioapic_setup(void *registers);
 
 /*
- * From now on the ISA interrupt raises vector on CPU cpu.  Returns false if
- * there is no I/O APIC, or none that has its input.
+ * Record that an ISA interrupt arrives at input gsi, active low or high, by level or
+ * edge.  Once for each, before ioapic_enable_isa().  Returns false if there is no
+ * such input.
+ */
+must_check bool ioapic_set_isa(unsigned irq, uint32_t gsi, bool low,
+			       bool level);
+
+/*
+ * Make the ISA interrupt raise vector on CPU cpu.  Returns false if
+ * there is no I/O APIC, it does not have the input, or the CPU has an APIC id
+ * above 254, for which an input has no room.
  * Context: one caller at a time.
  */
 must_check bool ioapic_enable_isa(unsigned irq, unsigned vector, unsigned cpu);

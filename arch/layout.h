@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * layout.h - where things are in the kernel's half of every address space
+ * layout.h - the kernel's half of every address space
  *
  *   2^47 below top  DIRECT_BASE   all RAM, at DIRECT_BASE + pa
  *                   VMAP_BASE     kernel stacks, each above its guard
@@ -8,7 +8,7 @@
  *   top - 2 GiB     KERNEL_BASE   the image, at KERNEL_BASE + pa
  *
  * boot/start.asm maps the image and the first 4 GiB of the direct map (and, for
- * its own use, the same 4 GiB at 0); mm/kmap.c replaces that by final tables.
+ * its own use, the same 4 GiB at 0); mm/kernel/kmap.c replaces that by final tables.
  */
 #pragma once
 
@@ -24,15 +24,15 @@ extern char text_start[], text_end[];
 extern char rodata_start[], rodata_end[];
 extern char data_start[], image_end[];
 
-/* Behind the image, whole pages: variables that get their memory late. */
+/* Whole pages after the image: variables whose memory is mapped late. */
 extern char tests_start[], tests_end[];
 
-/* Whole pages of the image that devices may be let reach, and nothing else. */
+/* Whole pages of the image that devices may be allowed to reach; no others may. */
 #define DMA_MEMORY __attribute__((section(".bss.dma"), aligned(4096)))
 extern char dma_start[], dma_end[];
 
 /*
- * Pages of the image that must not be there: one below each stack in it, n of
+ * Pages of the image that must not be mapped: one below each stack in it, n of
  * them, stride bytes apart.  Collected from section vv_guards by linker.ld.
  */
 struct guard {
@@ -51,4 +51,10 @@ static inline void *phys_to_virt(pa_t pa)
 static inline pa_t virt_to_phys(const void *p)
 {
 	return (pa_t)p - DIRECT_BASE;
+}
+
+/* The physical address of a symbol of the image. */
+static inline pa_t image_pa(const void *symbol)
+{
+	return (va_t)symbol - KERNEL_BASE;
 }

@@ -36,25 +36,25 @@ static inline void pte_write(uint64_t *slot, uint64_t entry)
 	__atomic_store_n(slot, entry, __ATOMIC_RELEASE);
 }
 
-/* Store and return what was there, A and D included. */
+/* Stores v and returns the old entry, with A and D. */
 static inline uint64_t pte_xchg(uint64_t *slot, uint64_t entry)
 {
 	return __atomic_exchange_n(slot, entry, __ATOMIC_ACQ_REL);
 }
 
-/* Keep only the bits of mask; A and D that the CPU sets meanwhile survive. */
+/* Keeps only the bits of mask; A and D that the CPU sets meanwhile are kept. */
 static inline void pte_and(uint64_t *slot, uint64_t mask)
 {
 	__atomic_and_fetch(slot, mask, __ATOMIC_ACQ_REL);
 }
 
-/* Set bits. */
+/* Sets bits. */
 static inline void pte_or(uint64_t *slot, uint64_t bits)
 {
 	__atomic_or_fetch(slot, bits, __ATOMIC_ACQ_REL);
 }
 
-/* Store new if the entry still is *old; otherwise *old is what it is now. */
+/* Stores new if the entry still is *old; otherwise sets *old to the entry. */
 static inline bool pte_cmpxchg(uint64_t *slot, uint64_t *old, uint64_t new)
 {
 	return __atomic_compare_exchange_n(slot, old, new, false,

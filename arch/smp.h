@@ -1,39 +1,63 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * smp.h - bring up the other CPUs, and have them do things
+ * smp.h - start the other CPUs, and run functions on them
  */
 #pragma once
 
+#include "arch/trap.h"
 #include "arch/types.h"
 
-/*
- * Start every CPU of ids[] but the one that calls, one after the other.
- * stack(i) gives the top of a stack for CPU i (NULL: go on without it);
- * root is the page table it loads; entry runs on it, interrupts off, after
- * cpu_init().  A CPU that does not come up in a bounded time is left out.
- *
- * Returns how many did not come up.  Context: boot CPU, interrupts on.
- */
-unsigned smp_start(const uint32_t *ids, unsigned n, void *(*stack)(unsigned i),
-		   pa_t root, void (*entry)(void));
+/* How CPUs are started, and the result. */
+struct smp_plan {
+	/* Allocate and free the stack of CPU i; NULL: out of memory. */
+	void *(*stack)(unsigned i);
+	void (*unstack)(unsigned i, void *top);
+	pa_t root;           /* the page table that they load              */
+	void (*entry)(void); /* runs on each, interrupts off               */
+	unsigned failed;     /* did not come up, or had no stack           */
+	unsigned untried;    /* after too long a wait for others           */
+	unsigned surplus;    /* more than MAX_CPUS                         */
+};
 
-/* Bit i: CPU i is up. */
+/*
+ * Start the n CPUs with these local APIC ids, one after the other.  A CPU that
+ * does not come up in 500 ms is left out; when 2 s have been spent on such ones,
+ * those that are left are not tried.
+ *
+ * Context: boot CPU, a thread, the tick runs, once.
+ */
+void smp_start(const uint32_t *ids, unsigned n, struct smp_plan *plan);
+
+/* Returns the set of running CPUs: bit i is CPU i. */
 uint64_t smp_online_mask(void);
 
 /*
+ * Set the function for a CPU that has not answered a call for a minute; fn(cpu) does
+ * not return.  Context: boot CPU, before the first call.
+ */
+void smp_set_lost(void (*fn)(unsigned cpu));
+
+/*
  * Run fn(arg) on every CPU of mask, in interrupt context (on this one by a
- * plain call), and wait until all are done.  Any number of CPUs may do so at
- * once: who waits, serves.
+ * plain call), and wait until all have returned.  Any number of CPUs may call at the
+ * same time: a waiting CPU serves the calls of the others.
  *
  * Context: preemption off, interrupts on, not in an interrupt.
  */
 void smp_call(uint64_t mask, void (*fn)(void *arg), void *arg);
 
 /*
- * Halt all other CPUs by NMI, wherever they are; their stop_frame then says
- * where.  Waits a bounded time.  For panic, any context.
+ * Halt all other CPUs by NMI; their stop_frame then has their registers.  Waits a
+ * bounded time.  Before the first call an NMI halts no CPU: it is counted as stray
+ * (arch/trap.h).  Context: any; for a panic.
  */
 void smp_stop_others(void);
 
-/* Install the handlers.  Boot CPU, once. */
+/*
+ * Set fn(frame), which runs in each NMI that smp_stop_others() did not send, on the
+ * stack of NMIs.  It returns whether it knows the sender; else the NMI is stray.
+ */
+void smp_set_nmi(bool (*fn)(struct trap_frame *frame));
+
+/* Installs the handlers.  Context: boot CPU, once. */
 void smp_init(void);

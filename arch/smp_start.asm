@@ -1,16 +1,17 @@
 ; SPDX-License-Identifier: MIT
 ;
-; smp_start.asm - another CPU's way from its start-up IPI to ap_main()
+; smp_start.asm - another CPU, from its start-up IPI to ap_main()
 ;
-; The code between the labels is copied to a page below 1 MiB.  It comes up in
+; The code between the labels is copied to a page below 1 MiB.  The CPU starts in
 ; real mode there, enters long mode on the boot tables (low memory is mapped in
 ; them), and only in the high half loads the final table and the stack that
-; smp.c left in ap_boot.  One CPU comes up at a time.
+; smp.c left in ap_boot.  One CPU comes up at a time: it claims them, and one that
+; comes too late finds them taken.
 
 KERNEL_BASE	equ 0xffffffff80000000
 PHYS		equ -KERNEL_BASE
 
-	extern boot_pml4, ap_boot_root, ap_boot_stack, ap_main
+	extern boot_pml4, ap_boot_root, ap_boot_stack, ap_claimed, ap_main
 	global ap_trampoline, ap_trampoline_end
 
 	section .text
@@ -77,6 +78,10 @@ ap_jump64:
 ap_trampoline_end:
 
 ap_high:
+	mov	eax, 1			; AP_OPEN: number and stack are free
+	mov	ecx, 2			; AP_TAKEN
+	lock cmpxchg [ap_claimed], ecx
+	jne	.late
 	mov	rax, [ap_boot_root]
 	mov	cr3, rax
 	mov	rsp, [ap_boot_stack]
@@ -88,7 +93,8 @@ ap_high:
 	mov	gs, eax
 	xor	ebp, ebp
 	call	ap_main
-	cli
+.late:	cli				; given up already, or another came
 	hlt
+	jmp	.late
 
 	section .note.GNU-stack noalloc noexec nowrite progbits

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tlb.c - INVLPG here, a call there
+ * tlb.c - flush this CPU by INVLPG or CR3, the others by a call
  */
 #include "arch/tlb.h"
 #include <stdatomic.h>

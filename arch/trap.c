@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * trap.c - the IDT and what happens behind its entries
+ * trap.c - the IDT and the dispatch of its vectors
  */
 #include "arch/trap.h"
+#include <stdatomic.h>
 #include "arch/cpu.h"
+#include "arch/lapic.h"
 #include "arch/uaccess.h"
 
-#define VECTORS   256
 #define STUB_SIZE 16
 #define GATE_INTR 0x8e /* present, ring 0, interrupts off             */
 #define CODE_SEL  0x08
@@ -27,8 +28,9 @@ struct extable {
 extern char trap_stubs[];
 extern const struct extable extable_start[], extable_end[];
 
-static struct gate idt[VECTORS];
-static trap_handler *handlers[VECTORS];
+static struct gate idt[TRAP_VECTORS];
+static trap_handler *handlers[TRAP_VECTORS]; /* each has one             */
+static _Atomic uint64_t strays[TRAP_VECTORS];
 static trap_handler *fatal;
 static void (*preempt)(void);
 
@@ -56,7 +58,12 @@ const char *trap_name(unsigned vector)
 
 void trap_set_handler(unsigned vector, trap_handler *fn)
 {
-	WRITE_ONCE(handlers[vector], fn);
+	WRITE_ONCE(handlers[vector], fn ? fn : trap_unserved);
+}
+
+bool trap_served(unsigned vector)
+{
+	return READ_ONCE(handlers[vector]) != trap_unserved;
 }
 
 void trap_set_fatal(trap_handler *fn)
@@ -75,7 +82,6 @@ bool trap_fixup(struct trap_frame *frame)
 		if (e->insn != frame->rip)
 			continue;
 		frame->rip = e->next;
-		frame->rdx = (uint64_t)-UACCESS_EFAULT;
 		return true;
 	}
 	return false;
@@ -88,9 +94,37 @@ void trap_fatal(struct trap_frame *frame)
 	cpu_halt();
 }
 
-/* Nobody serves it: resume behind a guarded access, or give up. */
-static void trap_unserved(struct trap_frame *frame)
+void trap_stray(unsigned vector)
 {
+	atomic_fetch_add_explicit(&strays[vector], 1, memory_order_relaxed);
+}
+
+uint64_t trap_stray_count(unsigned vector)
+{
+	return atomic_load_explicit(&strays[vector], memory_order_relaxed);
+}
+
+uint64_t trap_stray_take(unsigned vector)
+{
+	return atomic_exchange_explicit(&strays[vector], 0,
+					memory_order_relaxed);
+}
+
+/*
+ * A local APIC delivers the vectors of exceptions too (SDM: 16-31, QEMU: all but
+ * 0): then the vector is in service there.
+ */
+void trap_unserved(struct trap_frame *frame)
+{
+	unsigned vector = (unsigned)frame->vector;
+	bool in_service = lapic_in_service(vector);
+
+	if (in_service)
+		lapic_eoi();
+	if (in_service || vector >= 32) {
+		trap_stray(vector);
+		return;
+	}
 	if (frame->vector == TRAP_GP && trap_fixup(frame))
 		return;
 	trap_fatal(frame);
@@ -103,10 +137,6 @@ void trap_dispatch(struct trap_frame *frame)
 	trap_handler *fn = handlers[frame->vector];
 	struct cpu *cpu;
 
-	if (unlikely(!fn)) {
-		trap_unserved(frame);
-		return;
-	}
 	if (frame->vector < 32) {
 		fn(frame);
 		return;
@@ -137,9 +167,10 @@ static uint8_t trap_ist(unsigned vector)
 
 void trap_init(void)
 {
-	for (unsigned v = 0; v < VECTORS; v++) {
+	for (unsigned v = 0; v < TRAP_VECTORS; v++) {
 		uint64_t at = (uint64_t)trap_stubs + v * STUB_SIZE;
 
+		handlers[v] = trap_unserved;
 		idt[v] = (struct gate){ .offset0 = (uint16_t)at,
 					.selector = CODE_SEL,
 					.ist = trap_ist(v),

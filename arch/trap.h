@@ -17,14 +17,13 @@ struct trap_frame {
 };
 _Static_assert(sizeof(struct trap_frame) == 22 * 8, "trap.asm pushes 22 words");
 
-/* Stacks of their own, by IST number - 1. */
+/* Exceptions with their own stack, by IST number - 1. */
 #define TRAP_ISTS 3
 
+#define TRAP_VECTORS 256
+
 enum trap_vector {
-	TRAP_DB = 1,
 	TRAP_NMI = 2,
-	TRAP_BP = 3,
-	TRAP_UD = 6,
 	TRAP_DF = 8,
 	TRAP_GP = 13,
 	TRAP_PF = 14,
@@ -33,32 +32,54 @@ enum trap_vector {
 	IRQ_RESCHED = 0x21, /* another CPU has work for this one            */
 	IRQ_CALL = 0x22,    /* smp_call()                                   */
 	IRQ_SERIAL = 0x23,  /* the serial line has received something       */
-	IRQ_DEVICE = 0x30,  /* first of those handed out to devices         */
+	IRQ_DEVICE = 0x30,  /* first of those given to devices              */
 	IRQ_SPURIOUS = 0xff,
 };
 
-#define PF_PRESENT BIT(0) /* error code of #PF: rights, not absence       */
-#define PF_WRITE   BIT(1)
-#define PF_FETCH   BIT(4)
+#define PF_WRITE   BIT(1)     /* error code of #PF: a store              */
+#define PF_NO_CODE UINT64_MAX /* not a #PF: an interrupt of its vector   */
 
 typedef void trap_handler(struct trap_frame *frame);
 
-/* Build the IDT; every vector then ends in the fatal hook. */
+/* Builds the IDT; every vector then calls the fatal hook. */
 void trap_init(void);
 
-/* Load the IDT on the calling CPU. */
+/* Loads the IDT on the calling CPU. */
 void trap_load(void);
 
 /*
- * Serve a vector from now on, on every CPU, with interrupts off.  Interrupt
- * handlers (vector >= 32) acknowledge with lapic_eoi() themselves.
+ * Set the handler of a vector on every CPU; it runs with interrupts off.  NULL removes
+ * it.  Interrupt handlers (vector >= 32) acknowledge with lapic_eoi() themselves.
  */
 void trap_set_handler(unsigned vector, trap_handler *fn);
 
-/* Called, and not expected to return, for what nobody serves. */
+/*
+ * Handle a vector without a handler: an interrupt is acknowledged and counted as
+ * stray, a guarded access returns -EFAULT, any other exception is fatal.  Also called
+ * by the handler of an exception whose vector an interrupt has.
+ */
+void trap_unserved(struct trap_frame *frame);
+
+/* Returns whether the vector has a handler. */
+bool trap_served(unsigned vector);
+
+/* Sets the fatal hook: called for exceptions without a handler, does not return. */
 void trap_set_fatal(trap_handler *fn);
 
-/* Nobody serves this trap after all: the fatal hook, then the end. */
+/*
+ * Stray interrupts: no handler serves the vector, it is one of an exception, or
+ * it is an NMI that no CPU asked for.  A device that may write to the interrupt
+ * address range can send any.
+ * Each is acknowledged and counted; none is a panic.
+ *
+ * trap_stray() counts one; trap_stray_count() and trap_stray_take() return how many
+ * arrived on any CPU at this vector; the second also sets the count to 0.
+ */
+void trap_stray(unsigned vector);
+uint64_t trap_stray_count(unsigned vector);
+uint64_t trap_stray_take(unsigned vector);
+
+/* Ends the run by the fatal hook: the handler cannot serve this trap. */
 noreturn void trap_fatal(struct trap_frame *frame);
 
 /*
@@ -68,10 +89,17 @@ noreturn void trap_fatal(struct trap_frame *frame);
 void trap_set_preempt(void (*fn)(void));
 
 /*
- * If frame stopped at an instruction that may fault (arch/uaccess.h), arrange
- * that it resumes behind it with -EFAULT, and return true.
+ * If frame stopped at an instruction that may fault (arch/uaccess.asm), make its
+ * function return -EFAULT, and return true.
  */
 bool trap_fixup(struct trap_frame *frame);
 
-/* "#PF page fault", ... */
+/*
+ * The return address of trap_dispatch().  The stack frame with this address lies just
+ * below the trap_frame: a backtrace continues there.
+ */
+extern const char trap_return[];
+#define TRAP_FRAME_ABOVE 16 /* the saved rbp and this return address        */
+
+/* Returns the name of a vector: "#PF page fault", ... */
 const char *trap_name(unsigned vector);

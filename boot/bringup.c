@@ -2,35 +2,34 @@
 /*
  * bringup.c - from what firmware and loader claim to a machine that we know
  */
-#include "arch/clock.h"
-#include "arch/ioapic.h"
-#include "arch/lapic.h"
-#include "arch/smp.h"
-#include "arch/trap.h"
+#include "arch/cpu.h"
+#include "arch/layout.h"
 #include "boot/boot.h"
 #include "boot/hostile.h"
 #include "drivers/acpi.h"
 #include "drivers/devices.h"
+#include "drivers/dma.h"
+#include "drivers/ivshmem.h"
 #include "drivers/pci.h"
-#include "iommu/domain.h"
-#include "iommu/ivrs.h"
-#include "iommu/ppr.h"
-#include "iommu/quirks.h"
+#include "drivers/quirks/svm_quirks.h"
+#include "drivers/testdev.h"
+#include "iommu/core/domain.h"
+#include "iommu/core/ivrs.h"
+#include "iommu/quirks/quirks.h"
+#include "iommu/sva/ppr.h"
+#include "kernel/ksym.h"
 #include "kernel/printk.h"
 #include "kernel/string.h"
-#include "mm/kmap.h"
-#include "mm/pmm.h"
+#include "mm/frame/pmm.h"
+#include "mm/kernel/kmap.h"
 
 #define BOOT_MAPPED (UINT64_C(1) << 32) /* the boot tables' direct map     */
-#define LAPIC_PA    UINT64_C(0xfee00000)
 
-static struct acpi_madt madt;
 static struct acpi_mcfg mcfg;
 static struct ivrs ivrs;
 static const char *no_iommu; /* why there is none                        */
 
-/* One sentence, and the status that says "not this machine". */
-noreturn static void refuse(const char *why)
+noreturn void boot_refuse(const char *why)
 {
 	printk("visavis: %s\n", why);
 	exit_machine(EXIT_PLATFORM);
@@ -46,11 +45,6 @@ static const void *read_physical(pa_t pa, uint64_t len)
 	if (pa >= BOOT_MAPPED || len > BOOT_MAPPED - pa)
 		return NULL;
 	return phys_to_virt(pa);
-}
-
-static pa_t image_pa(const char *symbol)
-{
-	return (pa_t)symbol - KERNEL_BASE;
 }
 
 /* Is this one of the words of the command line? */
@@ -89,106 +83,81 @@ static const char *find_iommu(const struct boot_info *info,
 		table->bytes[IVRS_FIRST_BLOCK + 3] = 0x7f;
 	why = ivrs_parse(table, &ivrs);
 	if (!why && glob_match("*lie=mmio*", info->cmdline))
-		ivrs.mmio = image_pa(text_start);
-	return why ? why : ivrs_check_mmio(&ivrs, info->usable, info->n_usable);
+		ivrs.units[0].mmio = image_pa(text_start);
+	ivrs_refuse_unity(&ivrs, info->usable, info->n_usable, cpu_pa_end());
+	return why;
 }
 
 /* While all of low memory can still be read: the final map shows RAM only. */
 static void read_acpi(const struct boot_info *info)
 {
 	static struct acpi_table table;
-	const char *why = acpi_find(read_physical, "MCFG", lie(info), &table);
+	const char *why;
 
+	acpi_set_rsdp(info->rsdp);
+	why = acpi_find(read_physical, "MCFG", lie(info), &table);
 	if (!why)
 		why = acpi_parse_mcfg(&table, &mcfg);
 	if (glob_match("*lie=window*", info->cmdline))
 		mcfg.bus0 += ECAM_BUS; /* where bus 1 is */
 	if (why)
 		printk("# %s: PCI by ports\n", why);
+	interrupts_read_acpi(read_physical, lie(info), &table);
+	/* Last: what it says is looked up in the table as long as we boot. */
 	no_iommu = acpi_find(read_physical, "IVRS", lie(info), &table);
 	if (!no_iommu)
 		no_iommu = find_iommu(info, &table);
-	why = acpi_find(read_physical, "APIC", lie(info), &table);
-	if (!why)
-		why = acpi_parse_madt(&table, &madt);
-	if (why) {
-		printk("# %s: only this CPU is used\n", why);
-		madt = (struct acpi_madt){ .lapic = LAPIC_PA };
-	}
 }
 
-void boot_memory(pa_t info_pa, struct boot_info *info)
+void boot_console(void)
 {
-	const char *why =
-		multiboot_parse(info_pa, read_physical, image_pa(text_start),
+	serial_init();
+	printk_set_sink(console_write);
+	printk("# visavis %s\n", ksym_version());
+	if (console_init(phys_to_virt(CONSOLE_PA)))
+		printk("# all of this is on COM1 too, 115200 8n1\n");
+}
+
+/* The screen stays where it is while tables change. */
+static void map_kernel(void)
+{
+	bool screen = console_init(NULL);
+
+	kmap_init();
+	if (screen)
+		console_init(kmap_device(CONSOLE_PA, CONSOLE_SIZE));
+}
+
+void boot_memory(uint32_t magic, pa_t info_pa, struct boot_info *info)
+{
+	const char *(*parse)(pa_t, boot_reader *, pa_t, pa_t,
+			     struct boot_info *) =
+		magic == MULTIBOOT2_LOADED ? multiboot2_parse : multiboot_parse;
+	const char *why = parse(info_pa, read_physical, image_pa(text_start),
 				image_pa(image_end), info);
 
 	if (why)
-		refuse(why);
+		boot_refuse(why);
+	if (info->cut) {
+		printk("visavis: the command line is longer than %u "
+		       "characters\n",
+		       BOOT_CMDLINE - 1);
+		exit_machine(EXIT_USAGE);
+	}
+	if (info->lost)
+		printk("# %u usable ranges of the loader's memory map are left "
+		       "out: there is room for %u\n",
+		       info->lost, BOOT_RANGES);
 	if (said(info, "lie=master"))
 		hostile_firmware();
 	pci_silence(); /* before any memory is used */
 	read_acpi(info);
 	pmm_init(info->usable, info->n_usable, info->reserved,
 		 info->n_reserved);
-	kmap_init();
+	map_kernel();
 	thread_set_stack_size(KSTACK_SIZE);
-}
-
-/* Without it the serial line is polled: no reason to refuse. */
-static void setup_ioapic(void)
-{
-	void *regs = madt.ioapic ? kmap_device(madt.ioapic, PAGE_SIZE) : NULL;
-
-	if (!regs)
-		return;
-	ioapic_setup(regs);
-	for (unsigned i = 0; i < ACPI_ISA; i++)
-		ioapic_set_isa(i, madt.isa[i].gsi, madt.isa[i].low,
-			       madt.isa[i].level);
-}
-
-void boot_interrupts(struct boot_info *info)
-{
-	void *regs = kmap_device(madt.lapic, PAGE_SIZE);
-
-	if (!regs)
-		refuse("no memory to map the local APIC");
-	lapic_setup(regs);
-	lapic_init();
-	cpus[0].lapic_id = lapic_id();
-	setup_ioapic();
-	smp_init();
-	if (!clock_calibrate())
-		refuse("the PIT does not count: no clock to measure by");
-}
-
-static void *stack_top(void)
-{
-	char *stack = kstack_alloc();
-
-	return stack ? stack + KSTACK_SIZE : NULL;
-}
-
-static void *ap_stack(unsigned id)
-{
-	for (unsigned n = 0; n < TRAP_ISTS; n++) {
-		void *top = stack_top();
-
-		if (!top)
-			return NULL;
-		cpu_set_ist(id, n, top);
-	}
-	return stack_top();
-}
-
-void boot_other_cpus(struct boot_info *info)
-{
-	unsigned failed = smp_start(madt.ids, madt.cpus, ap_stack, kmap_root(),
-				    thread_idle_forever);
-
-	if (failed)
-		printk("# %u CPUs did not come up\n", failed);
+	if (said(info, "idle=poll"))
+		thread_idle_polls();
 }
 
 /*
@@ -207,6 +176,22 @@ static void pass_everything(void)
 		  page_pa(table) | DEV_TABLE_SIZE);
 }
 
+/* Print what was found: tools/run compares it with what it gave. */
+static void say_machine(void)
+{
+	char names[64] = "";
+	struct dma_engine *e;
+	int n = 0;
+
+	for (unsigned i = 0; (e = dma_engine_at(i)); i++)
+		n += snprintk(names + n, sizeof(names) - (size_t)n, " %s",
+			      e->name);
+	printk("# machine: %u CPUs, %s IOMMU, devices%s%s%s%s\n", cpu_count(),
+	       iommu_machine() ? "an" : "no", names,
+	       ivshmem() ? " ivshmem" : "", ivshmem_at(1) ? " vram" : "",
+	       testdev() ? " testdev" : "");
+}
+
 void boot_devices(const struct boot_info *info)
 {
 	const char *why;
@@ -216,7 +201,7 @@ void boot_devices(const struct boot_info *info)
 	domain_init();
 	ppr_init();
 	if (!no_iommu)
-		no_iommu = iommu_boot(&ivrs); /* and nobody may be one */
+		no_iommu = iommu_boot(&ivrs, interrupts_madt());
 	if (no_iommu)
 		printk("# no IOMMU: %s\n", no_iommu);
 	hostile_phase("IOMMU");
@@ -226,7 +211,10 @@ void boot_devices(const struct boot_info *info)
 		pass_everything();
 	why = quirks_boot(said(info, "quirks"));
 	if (why)
-		refuse(why);
+		boot_refuse(why);
+	if (said(info, "quirks"))
+		svm_quirks_print();
 	hostile_phase("probe");
 	hostile_verdict();
+	say_machine();
 }

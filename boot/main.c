@@ -12,7 +12,8 @@
 #include "boot/hostile.h"
 #include "kernel/panic.h"
 #include "kernel/printk.h"
-#include "tests/tests.h"
+#include "mm/ksm/ksm.h"
+#include "tests/run/tests.h"
 
 void kmain(uint32_t magic, uint32_t info);
 
@@ -21,10 +22,15 @@ static void main_thread(void *arg)
 {
 	struct boot_info *info = arg;
 
-	boot_other_cpus(info);
+	boot_other_cpus();
 	hostile_phase("CPUs");
 	boot_devices(info);
 	exit_machine((enum exit_value)tests_main(info->cmdline));
+}
+
+static const char *asked(void)
+{
+	return serial_break() ? "asked by a break and an NMI" : NULL;
 }
 
 void kmain(uint32_t magic, uint32_t info_pa)
@@ -33,16 +39,17 @@ void kmain(uint32_t magic, uint32_t info_pa)
 
 	trap_init();
 	cpu_init(0, 0);
-	serial_init();
-	printk_set_sink(serial_write);
+	boot_console();
 	panic_set_exit(boot_panicked);
+	panic_set_request(asked);
 	panic_init();
 
-	boot_memory(info_pa, &info);
+	boot_memory(magic, info_pa, &info);
 	hostile_phase("memory");
-	boot_interrupts(&info);
+	boot_interrupts();
 	hostile_phase("interrupts");
 	mm_init();
+	ksm_init();
 	thread_init();
 	hostile_phase("threads");
 	thread_create("main", main_thread, &info);

@@ -10,10 +10,7 @@
 #define HAS_MMAP    0x040
 #define MMAP_MAX    (64u << 10)
 #define MODULES_MAX 16
-#define ENTRY_MIN   20 /* bytes behind the size field                     */
-#define USABLE      1
-#define FIRMWARE    (UINT64_C(64) << 10) /* its data, and smp.c's code   */
-#define MEMORY_MIN  (UINT64_C(60) << 20) /* of 64 MiB, less the firmware's */
+#define ENTRY_MIN   20 /* bytes after the size field                      */
 
 /* The fields we use, in the order and at the offsets of the specification. */
 struct info {
@@ -23,33 +20,8 @@ struct info {
 };
 _Static_assert(sizeof(struct info) == 52, "multiboot 3.3: mmap_addr is at 48");
 
-static bool add(struct mem_range *list, unsigned *n, pa_t start, pa_t end)
-{
-	if (*n == BOOT_RANGES)
-		return false;
-	list[(*n)++] = (struct mem_range){ start, end };
-	return true;
-}
-
-static void copy_cmdline(struct boot_info *info, pa_t pa, boot_reader *read)
-{
-	unsigned n = 0, first;
-	const char *c;
-
-	while (n < BOOT_CMDLINE - 1 && (c = read(pa + n, 1)) && *c)
-		info->cmdline[n++] = *c;
-	info->cmdline[n] = 0;
-
-	/* -kernel puts the image's file name first, GRUB does not. */
-	for (first = 0; info->cmdline[first] && info->cmdline[first] != ' ';)
-		first++;
-	if (first && memcmp(info->cmdline, "lie=", 4) &&
-	    (info->cmdline[0] == '/' || info->cmdline[0] == '.' ||
-	     glob_match("*.elf*", info->cmdline)))
-		memmove(info->cmdline, info->cmdline + first, n - first + 1);
-}
-
-static const char *parse_entry(const uint8_t *e, struct boot_info *info)
+static const char *parse_entry(const uint8_t *e, bool usable,
+			       struct boot_info *info)
 {
 	uint64_t start, len;
 	uint32_t type;
@@ -60,16 +32,15 @@ static const char *parse_entry(const uint8_t *e, struct boot_info *info)
 	if (strchr(info->cmdline, '=') &&
 	    glob_match("*lie=map*", info->cmdline))
 		start = ~UINT64_C(0) - len / 2;
-	if (len && start + len < start)
-		return "the loader's memory map wraps around the address space";
-	if (type == USABLE && len &&
-	    !add(info->usable, &info->n_usable, start, start + len))
-		return "the loader's memory map has too many ranges";
-	return NULL;
+	if ((type == BOOT_USABLE) != usable)
+		return NULL;
+	return usable ? boot_add_usable(info, start, len)
+		      : boot_add_other(info, start, len);
 }
 
+/* The usable entries, or the others. */
 static const char *parse_map(const struct info *mb, boot_reader *read,
-			     struct boot_info *info)
+			     bool usable, struct boot_info *info)
 {
 	uint32_t at = 0, size;
 
@@ -86,7 +57,7 @@ static const char *parse_map(const struct info *mb, boot_reader *read,
 		memcpy(&size, e, 4);
 		if (size < ENTRY_MIN || size > MMAP_MAX)
 			return "the loader's memory map has a torn entry";
-		why = parse_entry(e, info);
+		why = parse_entry(e, usable, info);
 		if (why)
 			return why;
 		at += 4 + size;
@@ -109,29 +80,9 @@ static const char *parse_modules(const struct info *mb, boot_reader *read,
 			return "the loader's module list lies outside memory";
 		memcpy(&start, m, 4);
 		memcpy(&end, m + 4, 4);
-		if (start < end &&
-		    !add(info->reserved, &info->n_reserved, start, end))
+		if (!boot_add_module(info, start, end))
 			return "the loader gives too many modules";
 	}
-	return NULL;
-}
-
-static const char *check_map(const struct boot_info *info, pa_t image,
-			     pa_t image_end)
-{
-	uint64_t total = 0;
-	bool inside = false;
-
-	for (unsigned i = 0; i < info->n_usable; i++) {
-		const struct mem_range *r = &info->usable[i];
-
-		total += r->end - r->start;
-		inside |= r->start <= image && image_end <= r->end;
-	}
-	if (!inside)
-		return "the loader's memory map does not contain this kernel";
-	if (total < MEMORY_MIN)
-		return "not enough memory: this kernel needs 64 MiB (MEM=64M)";
 	return NULL;
 }
 
@@ -147,13 +98,11 @@ const char *multiboot_parse(pa_t pa, boot_reader *read, pa_t image,
 		return "the loader's info block lies outside memory";
 	memcpy(&mb, p, sizeof(mb));
 	if (mb.flags & HAS_CMDLINE)
-		copy_cmdline(info, mb.cmdline, read);
-	why = parse_map(&mb, read, info);
+		boot_copy_cmdline(info, mb.cmdline, read);
+	why = parse_map(&mb, read, true, info);
+	if (!why)
+		why = parse_map(&mb, read, false, info);
 	if (!why)
 		why = parse_modules(&mb, read, info);
-	if (why)
-		return why;
-	add(info->reserved, &info->n_reserved, 0, FIRMWARE);
-	add(info->reserved, &info->n_reserved, image, image_end);
-	return check_map(info, image, image_end);
+	return why ? why : boot_finish(info, image, image_end);
 }

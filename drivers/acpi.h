@@ -18,31 +18,19 @@
  */
 typedef const void *acpi_reader(pa_t pa, size_t len);
 
-#define ACPI_MAX_TABLE 4096 /* longest table that we read                  */
-#define ACPI_MAX_CPUS  64
-#define ACPI_ISA       16
-
-/* Where one of the sixteen ISA interrupts arrives, and how it is told. */
-struct acpi_isa {
-	uint32_t gsi;
-	bool low, level;
-};
-
-/*
- * Processors of a MADT: enabled local APICs in table order, each once.  ioapic
- * is the one whose inputs start at GSI 0; 0: there is none.
- */
-struct acpi_madt {
-	pa_t lapic, ioapic;
-	struct acpi_isa isa[ACPI_ISA];
-	unsigned cpus;
-	uint32_t ids[ACPI_MAX_CPUS];
-};
+#define ACPI_MAX_TABLE 16384 /* longest table that we read: 1,000 CPUs   */
 
 /* Where bus 0 of PCI segment 0 has its configuration window. */
 struct acpi_mcfg {
 	pa_t bus0;
 };
+
+/* Tables are not aligned. */
+static inline uint32_t acpi_get32(const uint8_t *p)
+{
+	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+	       (uint32_t)p[3] << 24;
+}
 
 /* A copy of one table, header included. */
 struct acpi_table {
@@ -50,18 +38,18 @@ struct acpi_table {
 	uint8_t bytes[ACPI_MAX_TABLE];
 };
 
+/* Where the loader has a copy of the RSDP, which then is tried first; 0: none. */
+void acpi_set_rsdp(pa_t pa);
+
 /*
- * Find the table with this signature ("APIC") through RSDP and RSDT or XSDT.
+ * Find the table with this signature ("APIC"): the RSDP is the loader's, or in
+ * the EBDA, or in the BIOS; the XSDT is asked, or the RSDT if it does not answer.
  * corrupt: spoil one byte of every copy of that table, or of the RSDP for
  * "RSDP" (a test hook, the word lie=...); NULL for none.
- * Returns NULL, or why there is no such table.
+ * Returns NULL, or why there is no such table: until the next call.
  */
 const char *acpi_find(acpi_reader *read, const char *signature,
 		      const char *corrupt, struct acpi_table *table);
-
-/* Read processors and interrupts.  Returns NULL, or what is wrong. */
-const char *acpi_parse_madt(const struct acpi_table *table,
-			    struct acpi_madt *madt);
 
 /* Read the window's address.  Returns NULL, or what is wrong. */
 const char *acpi_parse_mcfg(const struct acpi_table *table,

@@ -5,6 +5,7 @@
 #include "drivers/dma.h"
 #include "kernel/err.h"
 #include "kernel/panic.h"
+#include "kernel/san/san.h"
 #include "kernel/string.h"
 
 #define ENGINES_MAX 4
@@ -88,6 +89,7 @@ static int copy(struct dma_engine *e, iova_t dst, iova_t src, uint64_t bytes)
 	int error;
 
 	PROBE(dma_start, dst, src);
+	san_unseen();
 	error = e->ops->copy(e, dst, src, bytes);
 	PROBE(dma_done, dst, (uint64_t)(int64_t)error);
 	return error;

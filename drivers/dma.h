@@ -3,9 +3,9 @@
  * dma.h - move these bytes at these addresses
  *
  * All that the kernel wants from a bus master, whatever it was built for.  An
- * address is what the device puts on the bus: today memory answers to it as it
- * is, behind an IOMMU something is looked up first, and nothing here or below
- * can tell the difference.  A device is not told of bytes that did not arrive.
+ * address is what the device puts on the bus.  An IOMMU may translate it; this
+ * code and the drivers cannot tell.  A device does not learn of bytes that did not
+ * arrive.
  */
 #pragma once
 
@@ -26,22 +26,22 @@ struct dma_ops {
 
 /*
  * Memory that the engine itself must reach: its programs, its staging buffer.
- * Who puts a translation before the device maps it and sets bus to where the
- * device then finds it.
+ * Code that attaches the device to a domain maps this memory and sets bus to its
+ * address there.
  */
 struct dma_own {
 	char *va;
 	pa_t pa;
 	uint64_t len;
-	iova_t bus; /* pa, until somebody says otherwise                  */
+	iova_t bus; /* the device's address of it; pa, until dma_set_own() */
 };
 
 /* Key: (I) immutable after dma_register()  (L) the engine's lock */
 struct dma_engine {
 	const char *name;          /* (I) "lsi0"                            */
 	uint16_t devid;            /* (I) PCI_DEVID()                       */
-	unsigned address_bits;     /* (I) of addresses that it can say      */
-	bool sleeps;               /* (I) takes its time: only where one may */
+	unsigned address_bits;     /* (I) width of the addresses it can emit */
+	bool sleeps;               /* (I) a transfer takes time: may sleep  */
 	const struct dma_ops *ops; /* (I)                                   */
 	struct dma_own own;        /* (L)                                   */
 	struct spinlock spin;      /* RANK_DEVICE, if it does not sleep     */
@@ -50,7 +50,7 @@ struct dma_engine {
 
 /*
  * Copy between two ranges of addresses, which must not overlap.  Returns 0 when
- * the device says that it is done: -EINVAL if the engine cannot say such an
+ * the device reports that it is done; -EINVAL if the engine cannot emit such an
  * address or the range wraps, -EIO if it reports an error, -ETIMEDOUT if it
  * does not answer (it was reset then, if it can be).
  *
@@ -66,10 +66,10 @@ must_check int dma_read(struct dma_engine *e, iova_t src, void *buf,
 must_check int dma_write(struct dma_engine *e, iova_t dst, const void *buf,
 			 uint64_t bytes);
 
-/* Can the engine say all addresses of [start, start + bytes)? */
+/* True if the engine can emit all addresses of [start, start + bytes). */
 bool dma_reaches(const struct dma_engine *e, iova_t start, uint64_t bytes);
 
-/* Whose turn it is: around everything that uses the device. */
+/* Take and release the engine's lock: around everything that uses the device. */
 void dma_lock(struct dma_engine *e);
 void dma_unlock(struct dma_engine *e);
 

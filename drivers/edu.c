@@ -2,12 +2,12 @@
 /*
  * edu.c - one transfer at a time, and its interrupt
  *
- *        idle --edu_start()--> busy --interrupt--> idle, wake who waits
+ *        idle --edu_start()--> busy --interrupt--> idle, wake the waiters
  *                               |
  *                               +--no interrupt in LIMIT_NS--> an error
  *
- * Locks: whoever turns busy from false to true has the registers until the
- * interrupt; the engine's lock is around whole copies, which are several
+ * Locks: the thread that changes busy from false to true has the registers until
+ * the interrupt; the engine's lock is around whole copies, which are several
  * transfers.
  */
 #include "drivers/edu.h"
@@ -16,6 +16,7 @@
 #include "arch/layout.h"
 #include "drivers/msi.h"
 #include "kernel/err.h"
+#include "kernel/panic.h"
 #include "kernel/printk.h"
 #include "kernel/waitq.h"
 
@@ -42,6 +43,12 @@ bool edu_present(void)
 	return edu.dev != NULL;
 }
 
+uint16_t edu_devid(void)
+{
+	assert(edu.dev);
+	return edu.dev->devid;
+}
+
 bool edu_busy(void)
 {
 	return atomic_load(&edu.busy);
@@ -62,7 +69,7 @@ static void interrupt(void *arg)
 	PROBE(edu_interrupt, cause, 0);
 	if (!(cause & CAUSE_DMA))
 		return;
-	/* Release: what the device did is seen by who sees it idle. */
+	/* Release: a thread that sees it idle sees what the device wrote. */
 	atomic_store(&edu.busy, false);
 	wake_all(&edu.done);
 }

@@ -5,19 +5,21 @@
  * QEMU, docs/specs/edu: a buffer of 4 KiB at 40000h of the device's own address
  * space, that no CPU can read, and transfers between it and the bus.  A transfer
  * takes 100 ms of the machine's time, moves its bytes only at the end of that,
- * and says so by an MSI: so there is time to take memory away under it.
+ * and reports it by an MSI: so there is time to unmap memory meanwhile.
  *
- * QEMU 7.2 aborts on a transfer that touches the buffer's last byte: EDU_BYTES
- * leaves it out.  The device must be given dma_mask=0xffffffffffffffff.
+ * The driver leaves out the last byte of the buffer, so that no transfer reaches
+ * its end on any QEMU.  The device must be given dma_mask=0xffffffffffffffff.
  */
 #pragma once
 
 #include "drivers/dma.h"
 #include "drivers/pci.h"
 
-#define EDU_BYTES 4095 /* of the device's memory that we use               */
+#define EDU_BYTES 4095 /* of the device's memory that the driver uses      */
+_Static_assert(EDU_BYTES < 4096, "no transfer reaches the end of the buffer");
 
-/* Its registers, 64 bits each but the last three: for who does without us. */
+/* Its registers, 64 bits each but the last three: for code that drives the device
+ * without this driver. */
 enum edu_reg {
 	EDU_SOURCE = 0x80,
 	EDU_TARGET = 0x88,
@@ -41,8 +43,11 @@ enum edu_way {
 /* Find the device and make it the engine "edu".  Boot, after pci_init(). */
 void edu_init(void);
 
-/* Is there one? */
+/* True if the device was found. */
 bool edu_present(void);
+
+/* Return its number on the bus.  Only if edu_present(). */
+uint16_t edu_devid(void);
 
 /*
  * Start to move bytes between [bus, bus + bytes) and the device's memory at
@@ -55,15 +60,15 @@ must_check int edu_start(enum edu_way way, iova_t bus, unsigned offset,
 			 unsigned bytes);
 
 /*
- * Wait for the transfer under way, whoever started it; at once if there is none.
- * Returns 0; -EIO if it is over but no interrupt came: a device that may not
- * master the bus, or whose messages are stopped, moved nothing either;
+ * Wait for the transfer in progress, also one of another thread; at once if there
+ * is none.  Returns 0; -EIO if it is over but no interrupt came: a device that may
+ * not master the bus, or whose messages are aborted, moved nothing either;
  * -ETIMEDOUT if it is not over.
- * Context: a thread that may sleep.
+ * Context: may sleep.
  */
 must_check int edu_wait(void);
 
-/* Is a transfer under way? */
+/* True while a transfer is in progress. */
 bool edu_busy(void);
 
 /* Interrupts taken since boot. */

@@ -4,35 +4,37 @@
 #include "kernel/panic.h"
 #include "kernel/printk.h"
 
-#define IVSHMEM_VENDOR 0x1af4
-#define IVSHMEM_DEVICE 0x1110
-#define BAR_MEMORY     2
+#define BAR_MEMORY 2
 
-static struct ivshmem found; /* (I) after boot; dev NULL: there is none */
+/* (I) after boot; dev NULL: none */
+static struct ivshmem found[IVSHMEM_DEVICES];
+
+const struct ivshmem *ivshmem_at(unsigned i)
+{
+	return i < IVSHMEM_DEVICES && found[i].dev ? &found[i] : NULL;
+}
 
 const struct ivshmem *ivshmem(void)
 {
-	return found.dev ? &found : NULL;
+	return ivshmem_at(0);
 }
 
 int ivshmem_range(uint64_t offset, uint64_t bytes, iova_t *bus)
 {
-	assert(found.dev);
-	if (offset > found.size || bytes > found.size - offset)
+	assert(found[0].dev);
+	if (offset > found[0].size || bytes > found[0].size - offset)
 		return err(EINVAL);
-	*bus = found.bus + offset;
+	*bus = found[0].bus + offset;
 	return 0;
 }
 
-void ivshmem_init(void)
+/* Claim and map one. */
+static void one_init(struct pci_dev *dev, struct ivshmem *one)
 {
-	struct pci_dev *dev = pci_find(IVSHMEM_VENDOR, IVSHMEM_DEVICE, 0);
 	const char *why;
 	uint64_t size;
 	void *memory;
 
-	if (!dev)
-		return;
 	size = dev->bars[BAR_MEMORY].size;
 	size = size < IVSHMEM_MAX ? size : IVSHMEM_MAX;
 	why = pci_claim(dev, "ivshmem");
@@ -43,8 +45,19 @@ void ivshmem_init(void)
 		printk("# ivshmem: %s\n", why);
 		return;
 	}
-	found = (struct ivshmem){ .dev = dev,
-				  .memory = memory,
-				  .bus = dev->bars[BAR_MEMORY].pa,
-				  .size = size };
+	*one = (struct ivshmem){ .dev = dev,
+				 .memory = memory,
+				 .bus = dev->bars[BAR_MEMORY].pa,
+				 .size = size };
+}
+
+void ivshmem_init(void)
+{
+	struct pci_dev *dev;
+
+	for (unsigned i = 0; i < IVSHMEM_DEVICES; i++) {
+		dev = pci_find(IVSHMEM_ID & 0xffff, IVSHMEM_ID >> 16, i);
+		if (dev)
+			one_init(dev, &found[i]);
+	}
 }

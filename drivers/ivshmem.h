@@ -3,12 +3,14 @@
  * ivshmem.h - memory behind a BAR, kept in a file of the host
  *
  * QEMU, docs/specs/ivshmem-spec: the plain kind has no doorbell, only BAR 2.  An
- * engine copies to it and from it by bus addresses: a disk with DMA that ends
- * when it says so.
+ * engine copies to it and from it by bus addresses.  The first is a disk with DMA that
+ * ends when it says so, the second the memory of a device (iommu/sva/vram.h).
  */
 #pragma once
 
 #include "drivers/pci.h"
+
+#define IVSHMEM_ID UINT32_C(0x11101af4) /* device and vendor             */
 
 struct ivshmem {
 	struct pci_dev *dev;
@@ -17,13 +19,17 @@ struct ivshmem {
 	uint64_t size; /* bytes                                           */
 };
 
-#define IVSHMEM_MAX (UINT64_C(16) << 20) /* bytes that are mapped at most   */
+#define IVSHMEM_MAX     (UINT64_C(16) << 20) /* bytes that are mapped at most   */
+#define IVSHMEM_DEVICES 2u
 
-/* Find it.  Boot, after pci_init(). */
+/* Find them.  Boot, after pci_init(). */
 void ivshmem_init(void);
 
-/* The memory, NULL if there is none. */
+/* The disk, NULL if there is none. */
 const struct ivshmem *ivshmem(void);
+
+/* The i-th, in the order of their places on the bus, NULL if there are not so many. */
+const struct ivshmem *ivshmem_at(unsigned i);
 
 /*
  * In *bus where a device finds bytes of the memory from offset on.  Returns

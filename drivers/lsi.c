@@ -6,8 +6,8 @@
  *                        |           ISTAT0.SIP  the SCSI half complains
  *                        +---------> neither: it runs, or waits, still
  *
- * Nothing interrupts us: the register write returns when a program of usual
- * length is over, and a longer one is waited for, not for ever.  A program that
+ * The driver uses no interrupt: the register write returns when a program of usual
+ * length is over, and a longer one is polled for a bounded time.  A program that
  * does not end is aborted and the chip is reset; it may be hostile.
  *
  * Locks: the engine's, around all registers.
@@ -21,15 +21,13 @@
 #include "kernel/printk.h"
 #include "kernel/string.h"
 
-#define LSI_VENDOR 0x1000
-#define LSI_DEVICE 0x0012
 #define BAR_REGS   1
 #define BAR_RAM    2
 #define REGS_BYTES 256
 
 enum lsi_reg {
 	REG_DSTAT = 0x0c,  /* why the DMA half stopped; reading clears  */
-	REG_ISTAT0 = 0x14, /* who wants attention; abort, reset         */
+	REG_ISTAT0 = 0x14, /* which half has stopped; abort, reset      */
 	REG_DSP = 0x2c,    /* next instruction; writing 2fh starts      */
 	REG_DSPS = 0x30,   /* second word of the last instruction       */
 	REG_DMODE = 0x38,
@@ -39,10 +37,8 @@ enum lsi_reg {
 	REG_SIST1 = 0x43,
 };
 
-#define DSTAT_IID   BIT(0) /* illegal instruction                          */
 #define DSTAT_SIR   BIT(2) /* the program's own interrupt                  */
 #define DSTAT_SSI   BIT(3) /* one step is done                             */
-#define DSTAT_ABRT  BIT(4)
 #define ISTAT0_DIP  BIT(0)
 #define ISTAT0_SIP  BIT(1)
 #define ISTAT0_SRST BIT(6)
@@ -80,21 +76,31 @@ static void reg_write(struct lsi *lsi, enum lsi_reg reg, uint64_t v)
 
 /* ---------------------------------------------------------------- state */
 
-/* From any state to idle: nothing runs, nothing is pending. */
-static void reset(struct lsi *lsi)
+void lsi_regs_reset(char *regs)
 {
-	reg_write(lsi, REG_ISTAT0, ISTAT0_ABRT);
-	reg_write(lsi, REG_ISTAT0, ISTAT0_SRST);
-	reg_write(lsi, REG_ISTAT0, 0);
-	reg_read(lsi, REG_DSTAT);
-	reg_read(lsi, REG_SIST0);
-	reg_read(lsi, REG_SIST1);
-	reg_write(lsi, REG_DIEN, 0);
-	reg_write(lsi, REG_DMODE, 0);
-	reg_write(lsi, REG_DCNTL, DCNTL_COM);
+	mmio_write8(regs + REG_ISTAT0, ISTAT0_ABRT);
+	mmio_write8(regs + REG_ISTAT0, ISTAT0_SRST);
+	mmio_write8(regs + REG_ISTAT0, 0);
+	mmio_read8(regs + REG_DSTAT);
+	mmio_read8(regs + REG_SIST0);
+	mmio_read8(regs + REG_SIST1);
+	mmio_write8(regs + REG_DIEN, 0);
+	mmio_write8(regs + REG_DMODE, 0);
+	mmio_write8(regs + REG_DCNTL, DCNTL_COM);
 }
 
-/* How it ended; -EAGAIN: not yet. */
+void lsi_regs_start(char *regs, uint32_t bus)
+{
+	barrier(); /* the program and its data are written before this */
+	mmio_write32(regs + REG_DSP, bus);
+}
+
+static void reset(struct lsi *lsi)
+{
+	lsi_regs_reset(lsi->regs);
+}
+
+/* Return how the program ended; -EAGAIN: it has not. */
 static int poll(struct lsi *lsi, uint32_t *tag)
 {
 	uint8_t istat = reg_read(lsi, REG_ISTAT0), dstat;
@@ -115,9 +121,8 @@ static int poll(struct lsi *lsi, uint32_t *tag)
 }
 
 /*
- * Is the chip behind the end of its program?  QEMU steps over words that are 0,
- * and 0 is what a chip reads where it may not: it would look for its program in
- * whatever lies behind.
+ * True if the chip is past the end of its program.  QEMU skips words that are 0,
+ * and a chip that is denied reads 0: it would go on fetching at higher addresses.
  */
 static bool ran_away(struct lsi *lsi)
 {
@@ -138,7 +143,7 @@ static int wait(struct lsi *lsi, uint32_t *tag)
 	return err(ETIMEDOUT);
 }
 
-/* Put the program in its place; *bus is where the chip will find it. */
+/* Store the program in its place; *bus is its address for the chip. */
 static int place_program(struct lsi *lsi, enum lsi_place place,
 			 const struct lsi_insn *program, unsigned n,
 			 uint32_t *bus)
@@ -172,8 +177,7 @@ static int start(struct lsi *lsi, enum lsi_place place,
 	reg_write(lsi, REG_DMODE, steps ? DMODE_MAN : 0);
 	reg_write(lsi, REG_DCNTL, DCNTL_COM | (steps ? DCNTL_SSM : 0));
 	PROBE(lsi_start, lsi->dev->devid, bus);
-	barrier(); /* the program and its data are written before this */
-	mmio_write32(lsi->regs + REG_DSP, bus);
+	lsi_regs_start(lsi->regs, bus);
 	return 0;
 }
 
@@ -260,7 +264,7 @@ uint32_t lsi_scratch(struct lsi *lsi, enum lsi_scratch reg)
 
 /* ---------------------------------------------------------------- engine */
 
-/* As many moves as one start may have; how many bytes they are. */
+/* Copy by as many moves as one start may have; returns how many bytes they are. */
 static uint64_t copy_some(struct lsi *lsi, iova_t dst, iova_t src,
 			  uint64_t bytes, int *error)
 {
@@ -313,7 +317,7 @@ static const char *chip_init(struct lsi *lsi, struct pci_dev *dev, unsigned i)
 			     .ram = ram,
 			     .ram_bus = dev->bars[BAR_RAM].pa };
 	if (lsi->ram_bus + LSI_RAM_BYTES > BIT(32))
-		return "the chip's RAM lies where it cannot reach";
+		return "the chip's RAM lies beyond its own addresses";
 	pci_write(dev, PCI_COMMAND, 2,
 		  pci_read(dev, PCI_COMMAND, 2) | PCI_COMMAND_NO_IRQ);
 	reset(lsi);
@@ -336,7 +340,8 @@ void lsi_init(void)
 	struct pci_dev *dev;
 
 	for (unsigned i = 0;
-	     i < LSI_MAX && (dev = pci_find(LSI_VENDOR, LSI_DEVICE, i)); i++) {
+	     i < LSI_MAX && (dev = pci_find(LSI_ID & 0xffff, LSI_ID >> 16, i));
+	     i++) {
 		const char *why = chip_init(&chips[n_chips], dev, i);
 
 		if (why)

@@ -3,7 +3,7 @@
  * lsi_script.h - programs for the SCRIPTS processor of an LSI 53C8xx
  *
  * LSI53C895A technical manual, "SCSI SCRIPTS Instruction Set".  A program is an
- * array; each instruction has one constructor, and nobody else shifts bits:
+ * array; each instruction has one constructor, and no other code encodes bits:
  *
  *	enum { AGAIN = 1 };
  *	const struct lsi_insn program[] = {
@@ -30,7 +30,6 @@ enum lsi_scratch {
 	LSI_SCRATCHA = 0x34, /* 4 bytes                                     */
 	LSI_SCRATCHB = 0x5c, /* 4 bytes, then 16 more such registers: C .. R */
 	LSI_SCRATCHC = 0x60,
-	LSI_SCRATCH_END = 0xa0,
 };
 
 #define LSI_MOVE_MAX ((UINT64_C(1) << 24) - 1) /* bytes of one lsi_move() */

@@ -9,18 +9,20 @@
  * device would answer at a wild address, so it answers at none while its BARs
  * are looked at.
  *
- * Not here: buses behind bridges, assigning addresses (firmware did), INTx.
+ * Not here: devices behind bridges (pci_walk.c silences them), assigning addresses (firmware did), INTx.
  */
 #include "drivers/pci.h"
+#include "arch/cpu.h"
 #include "drivers/pci_priv.h"
 #include "kernel/panic.h"
 #include "kernel/printk.h"
-#include "mm/kmap.h"
-#include "mm/pmm.h"
+#include "mm/frame/mmio.h"
+#include "mm/kernel/kmap.h"
 
-#define HEADER_MULTI 0x80
-#define SLOTS        32
-#define FUNCTIONS    8
+#define HEADER_MULTI  0x80
+#define HEADER_BRIDGE 1
+#define SLOTS         32
+#define FUNCTIONS     8
 
 #define BAR_IO       BIT(0)
 #define BAR_KIND     GENMASK(2, 1)
@@ -51,7 +53,7 @@ static const char *bar_judge(const struct pci_bar *bar, unsigned kind)
 		return NULL;
 	if (bar->size > PCI_BAR_MAX)
 		return "a BAR has an absurd size";
-	if (bar->pa >= PA_MAX)
+	if (bar->size > cpu_pa_end() - bar->pa || bar->pa >= cpu_pa_end())
 		return "a BAR lies beyond physical addresses";
 	return NULL;
 }
@@ -109,21 +111,11 @@ static void bars_probe(struct pci_dev *dev)
 	pci_write(dev, PCI_COMMAND, 2, command);
 }
 
-/* Would uncached registers there hide memory that is in use? */
-static bool over_ram(pa_t start, pa_t end)
-{
-	const struct memmap *ram = pmm_ram();
-
-	for (unsigned i = 0; i < ram->n; i++)
-		if (start < ram->r[i].end && ram->r[i].start < end)
-			return true;
-	return false;
-}
-
 const char *pci_map(struct pci_dev *dev, unsigned bar, uint64_t len,
 		    void **regs)
 {
-	const struct pci_bar *b = &dev->bars[bar];
+	struct pci_bar *b = &dev->bars[bar];
+	const char *why;
 	void *va;
 
 	assert(bar < PCI_BARS && len);
@@ -135,8 +127,10 @@ const char *pci_map(struct pci_dev *dev, unsigned bar, uint64_t len,
 		return "the BAR is in port space";
 	if (len > b->size)
 		return "the BAR is smaller than its registers";
-	if (over_ram(b->pa, b->pa + b->size))
-		return "a BAR lies over memory";
+	why = b->claimed ? NULL : mmio_claim("a BAR", b->pa, b->size);
+	if (why)
+		return why;
+	b->claimed = true;
 	va = kmap_device(b->pa, len);
 	if (!va)
 		return "no memory or no room to map a BAR";
@@ -180,7 +174,7 @@ bool pci_probe(const struct pci_config *config, uint16_t devid,
 {
 	*dev = (struct pci_dev){ .config = config, .devid = devid };
 	dev->vendor = (uint16_t)pci_read(dev, PCI_VENDOR, 2);
-	if (dev->vendor == PCI_NOBODY)
+	if (dev->vendor == PCI_NO_FUNCTION)
 		return false;
 	dev->device = (uint16_t)pci_read(dev, PCI_DEVICE, 2);
 	dev->class = pci_read(dev, PCI_CLASS, 4) >> 8;
@@ -201,19 +195,6 @@ void pci_set_master(struct pci_dev *dev, bool on)
 bool pci_is_master(const struct pci_dev *dev)
 {
 	return pci_read(dev, PCI_COMMAND, 2) & PCI_COMMAND_MASTER;
-}
-
-void pci_silence(void)
-{
-	const struct pci_config *p = &pci_ports;
-
-	for (uint16_t devid = 0; devid < PCI_FUNCTIONS; devid++) {
-		uint32_t command = p->read(devid, PCI_COMMAND, 2);
-
-		if (p->read(devid, PCI_VENDOR, 2) != PCI_NOBODY)
-			p->write(devid, PCI_COMMAND, 2,
-				 command & (uint32_t)~PCI_COMMAND_MASTER);
-	}
 }
 
 static void found(const struct pci_dev *dev)
@@ -244,18 +225,32 @@ static void slot_probe(const struct pci_config *config, unsigned slot)
 }
 
 /* Firmware's word for the window is good if both ways see the same bridge. */
+static const char *window_open(pa_t ecam)
+{
+	const char *why = mmio_check("the PCI window", ecam, ECAM_BUS);
+	void *va = why ? NULL : kmap_device(ecam, ECAM_BUS);
+
+	if (why)
+		return why;
+	if (!va)
+		return "no memory or no room to map the PCI window";
+	pci_ecam_set(va);
+	if (pci_ecam.read(0, PCI_VENDOR, 4) != pci_ports.read(0, PCI_VENDOR, 4))
+		why = "the memory window does not show the bus";
+	else
+		why = mmio_claim("the PCI window", ecam, ECAM_BUS);
+	if (why)
+		pci_ecam_set(NULL);
+	return why;
+}
+
 static const struct pci_config *choose(pa_t ecam)
 {
-	void *va = ecam ? kmap_device(ecam, ECAM_BUS) : NULL;
+	const char *why = ecam ? window_open(ecam) : NULL;
 
-	if (!va)
-		return &pci_ports;
-	pci_ecam_set(va);
-	if (pci_ecam.read(0, PCI_VENDOR, 4) == pci_ports.read(0, PCI_VENDOR, 4))
-		return &pci_ecam;
-	printk("# PCI: the memory window does not show the bus: by ports\n");
-	pci_ecam_set(NULL);
-	return &pci_ports;
+	if (why)
+		printk("# PCI: %s: by ports\n", why);
+	return ecam && !why ? &pci_ecam : &pci_ports;
 }
 
 void pci_init(pa_t ecam)
@@ -264,6 +259,33 @@ void pci_init(pa_t ecam)
 
 	for (unsigned slot = 0; slot < SLOTS; slot++)
 		slot_probe(config, slot);
+}
+
+uint8_t pci_last_below(const struct pci_dev *dev)
+{
+	if (dev->header != HEADER_BRIDGE)
+		return 0;
+	return (uint8_t)(pci_read(dev, PCI_BUSES, 4) >> 16);
+}
+
+static void last_of(uint16_t devid, void *arg)
+{
+	struct pci_dev dev = { .config = &pci_ports, .devid = devid };
+	uint8_t *last = arg;
+
+	dev.header = pci_read(&dev, PCI_HEADER, 1) & ~HEADER_MULTI;
+	if (devid >> 8 > *last)
+		*last = (uint8_t)(devid >> 8);
+	if (pci_last_below(&dev) > *last)
+		*last = pci_last_below(&dev);
+}
+
+uint8_t pci_last_bus(void)
+{
+	uint8_t last = 0;
+
+	pci_walk(0, last_of, &last);
+	return last;
 }
 
 struct pci_dev *pci_at(unsigned i)

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pci.h - what sits on bus 0: who, which registers where, may it speak
+ * pci.h - the functions of bus 0: their numbers, registers, and right to the bus
+ *
+ * Devices of other buses are silenced and printed, and have no drivers.
  *
  * PCI Local Bus 3.0 chapter 6; PCI Express Base 7.2.2 for the memory-mapped way
- * (ECAM).  Nothing that a device says about itself is believed before it is
- * bounded; errors are sentences, NULL is success.
+ * (ECAM).  Every value that a device gives is checked before it is used; functions
+ * that may fail return NULL or a message.
  *
- * After pci_init() no function on the bus is a bus master: who drives a device
- * lets it speak, when there is something that it may say.
+ * After pci_init() no function on the bus is a bus master: a driver gives its
+ * device the right when the device is set up.
  */
 #pragma once
 
@@ -19,19 +21,19 @@
 #define PCI_DEVID(bus, slot, fn) ((uint16_t)((bus) << 8 | (slot) << 3 | (fn)))
 
 enum pci_reg {
-	PCI_VENDOR = 0x00, /* 16 bits; ffffh: nobody there              */
+	PCI_VENDOR = 0x00, /* 16 bits; ffffh: no function there         */
 	PCI_DEVICE = 0x02,
 	PCI_COMMAND = 0x04,
 	PCI_STATUS = 0x06, /* writing ones clears: never by a wide write */
 	PCI_CLASS = 0x08,  /* class code in 31:8, revision in 7:0        */
 	PCI_HEADER = 0x0e, /* layout in 6:0; 7: more functions           */
 	PCI_BAR0 = 0x10,
+	PCI_BUSES = 0x18, /* of a bridge; the last below it in 23:16      */
 	PCI_CAPS = 0x34,
-	PCI_IRQ_LINE = 0x3c, /* storage for software                     */
 };
 
-#define PCI_FUNCTIONS 256 /* of one bus                                     */
-#define PCI_NOBODY    0xffff
+#define PCI_FUNCTIONS   256 /* of one bus                                     */
+#define PCI_NO_FUNCTION 0xffff
 
 #define PCI_COMMAND_IO     BIT(0)
 #define PCI_COMMAND_MEMORY BIT(1)
@@ -60,24 +62,32 @@ struct pci_bar {
 	pa_t pa;
 	uint64_t size;   /* 0: not there                                  */
 	bool io;         /* in port space, not memory                     */
+	bool claimed;    /* by pci_map(), for this device                  */
 	const char *bad; /* why it cannot be used; NULL: it can           */
 };
 
-/* Immutable after pci_init(), but for the last two: who drives the device. */
+/* Immutable after pci_init(), but for `claimed` and the last two: the driver's. */
 struct pci_dev {
 	const struct pci_config *config;
 	uint16_t devid, vendor, device;
 	uint32_t class; /* 24 bits: base class, subclass, interface       */
 	uint8_t header; /* 0: a device, 1: a bridge                       */
 	struct pci_bar bars[PCI_BARS];
-	const char *driver; /* who drives it; NULL: nobody                */
+	const char *driver; /* name of its driver; NULL: none             */
 	unsigned vector;    /* its MSI, 0: none (drivers/msi.h)           */
 };
 
 /*
- * Take the right to master the bus from whatever firmware gave it to; a bridge
- * that may not passes nothing up, so buses behind one are silent too.  Before
- * any memory is used: what a device does until then it does to nobody.
+ * Call visit for every function that answers, of all buses from first on, in
+ * order of devid.  By ports.  The first call looks for the buses: boot CPU, alone.
+ */
+void pci_walk(unsigned first, void (*visit)(uint16_t devid, void *arg),
+	      void *arg);
+
+/*
+ * Take the right to master the bus from every function of every bus.  A bridge
+ * that may not master the bus need not stop the devices below it.  Called before
+ * any memory is used: until then a device can overwrite nothing of the kernel.
  */
 void pci_silence(void);
 
@@ -89,8 +99,17 @@ void pci_silence(void);
  */
 void pci_init(pa_t ecam);
 
-/* Is there a window, and does pci_init() use it? */
+/* True if there is a window and pci_init() uses it. */
 bool pci_has_ecam(void);
+
+/*
+ * The last bus that functions may be on, now or after a hot-plug: of any root
+ * bus, and bridges pass on what is on the buses that firmware gave them.  By
+ * ports, as pci_walk().
+ */
+uint8_t pci_last_bus(void);
+/* The last one below this function: 0 if it is no bridge. */
+uint8_t pci_last_below(const struct pci_dev *dev);
 
 /* The functions found, in order of devid; NULL past the last. */
 struct pci_dev *pci_at(unsigned i);
@@ -100,7 +119,7 @@ struct pci_dev *pci_find(uint16_t vendor, uint16_t device, unsigned nth);
 
 /*
  * Look at one function, silence it, and describe it in *dev, sizing its BARs
- * (it answers to no address meanwhile).  Returns false if nobody is there.
+ * (it answers to no address meanwhile).  Returns false if there is no function.
  */
 bool pci_probe(const struct pci_config *config, uint16_t devid,
 	       struct pci_dev *dev);
@@ -117,10 +136,11 @@ static inline void pci_write(const struct pci_dev *dev, unsigned reg,
 	dev->config->write(dev->devid, reg, bytes, (uint32_t)v);
 }
 
-/* From now on driver (a name) drives it; NULL, or that another one does. */
+/* Claim a device for a driver (a name).  Returns NULL, or a message if another has
+ * it. */
 must_check const char *pci_claim(struct pci_dev *dev, const char *driver);
 
-/* May the device start transfers (and interrupts, which are transfers)? */
+/* Set, read the right to start transfers (and interrupts, which are transfers). */
 void pci_set_master(struct pci_dev *dev, bool on);
 bool pci_is_master(const struct pci_dev *dev);
 

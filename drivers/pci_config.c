@@ -9,8 +9,8 @@
  * Locks: pci_lock keeps the two steps of the ports together, also against
  * interrupts.  The window needs none.
  */
-#include "drivers/pci_priv.h"
 #include "arch/io.h"
+#include "drivers/pci_priv.h"
 #include "kernel/lock.h"
 #include "kernel/panic.h"
 
@@ -69,6 +69,20 @@ static void ports_write(uint16_t devid, unsigned reg, unsigned bytes,
 	else
 		outl(port, v);
 	spin_unlock_irq(&pci_lock, flags);
+}
+
+bool pci_ports_bus_answers(unsigned bus)
+{
+	uint64_t flags = spin_lock_irq(&pci_lock);
+	uint32_t at = (uint32_t)ADDRESS_ENABLE | bus << 16, end = at | 0xf800;
+	bool any = false;
+
+	for (; at <= end && !any; at += 0x800) { /* a slot */
+		outl(ADDRESS_PORT, at);
+		any = inw(DATA_PORT) != PCI_NO_FUNCTION;
+	}
+	spin_unlock_irq(&pci_lock, flags);
+	return any;
 }
 
 const struct pci_config pci_ports = { "ports", ports_read, ports_write };

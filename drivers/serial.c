@@ -12,6 +12,7 @@
 #include "arch/ioapic.h"
 #include "arch/lapic.h"
 #include "arch/trap.h"
+#include "drivers/irq_grant.h"
 #include "kernel/panic.h"
 #include "kernel/waitq.h"
 
@@ -29,6 +30,7 @@
 #define MCR_ON     0x03
 #define MCR_OUT2   0x08 /* on a PC: the interrupt reaches the controller  */
 #define LSR_DATA   0x01
+#define LSR_BREAK  0x10 /* reading clears it                              */
 #define LSR_EMPTY  0x20
 #define POLL_LIMIT 100000
 #define POLL_NS    4000000
@@ -44,6 +46,8 @@ static struct {
 	bool listens, polled; /* written before the first read             */
 } ring = { .lock = SPINLOCK_INIT(RANK_SERIAL, "serial") };
 
+static _Atomic bool broken; /* a break was received */
+
 void serial_init(void)
 {
 	outb(IER, 0);
@@ -55,11 +59,28 @@ void serial_init(void)
 	outb(MCR, MCR_ON);
 }
 
+/* Read the line status; a read clears the break, so keep it for serial_break(). */
+static uint8_t line_status(void)
+{
+	uint8_t status = inb(LSR);
+
+	if (status & LSR_BREAK)
+		atomic_store(&broken, true);
+	return status;
+}
+
+bool serial_break(void)
+{
+	line_status();
+	return atomic_exchange(&broken, false);
+}
+
 void serial_write(const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
 		/* A dead line loses text, not the kernel. */
-		for (int n = 0; !(inb(LSR) & LSR_EMPTY) && n < POLL_LIMIT; n++)
+		for (int n = 0; !(line_status() & LSR_EMPTY) && n < POLL_LIMIT;
+		     n++)
 			;
 		outb(DATA, (uint8_t)text[i]);
 	}
@@ -68,7 +89,7 @@ void serial_write(const char *text, size_t len)
 /* Move what the chip has into the ring; context: the ring's lock held. */
 static void pull(void)
 {
-	while (inb(LSR) & LSR_DATA) {
+	while (line_status() & LSR_DATA) {
 		if (ring.in - ring.out == RING) {
 			outb(IER, 0);
 			return;
@@ -88,33 +109,80 @@ static void received(struct trap_frame *frame)
 	wake_one(&ring.reader);
 }
 
+/* NULL; or why not, and then nothing is granted. */
+static const char *interrupt_init(void)
+{
+	const char *why = irq_grant(IRQ_OF_IOAPIC, IRQ_SERIAL, 0);
+
+	if (why || ioapic_enable_isa(ISA_IRQ, IRQ_SERIAL, 0))
+		return why;
+	irq_revoke(IRQ_OF_IOAPIC, IRQ_SERIAL);
+	return "no pin of an I/O APIC";
+}
+
 bool serial_listen(void)
 {
 	assert(!ring.listens);
 	waitq_init(&ring.reader);
 	ring.listens = true;
 	trap_set_handler(IRQ_SERIAL, received);
-	ring.polled = !ioapic_enable_isa(ISA_IRQ, IRQ_SERIAL, 0);
+	ring.polled = interrupt_init() != NULL;
 	outb(MCR, MCR_ON | MCR_OUT2);
 	/* The pin goes up, and an edge is seen, even if data wait already. */
 	outb(IER, ring.polled ? 0 : IER_DATA);
 	return !ring.polled;
 }
 
+/* Drop the bytes before number `to`.  A full ring has switched the interrupt off.
+ * Context: the ring's lock held. */
+static void advance(uint32_t to)
+{
+	bool full = ring.in - ring.out == RING;
+
+	require(spin_held(&ring.lock));
+	ring.out = to;
+	if (full && !ring.polled)
+		outb(IER, IER_DATA);
+}
+
+/* Context: the ring's lock held. */
+static void poll(void)
+{
+	require(spin_held(&ring.lock));
+	if (ring.polled)
+		pull();
+}
+
 static bool take(char *c)
 {
 	uint64_t flags = spin_lock_irq(&ring.lock);
-	bool full = ring.in - ring.out == RING, any;
+	bool any;
 
-	if (ring.polled)
-		pull();
+	poll();
 	any = ring.in != ring.out;
-	if (any)
-		*c = ring.bytes[ring.out++ % RING];
-	if (full && !ring.polled)
-		outb(IER, IER_DATA);
+	if (any) {
+		*c = ring.bytes[ring.out % RING];
+		advance(ring.out + 1);
+	}
 	spin_unlock_irq(&ring.lock, flags);
 	return any;
+}
+
+bool serial_skip_to(char c)
+{
+	uint64_t flags = spin_lock_irq(&ring.lock);
+	uint32_t at = ring.out;
+	bool found;
+
+	assert(ring.listens);
+	poll();
+	while (at != ring.in && ring.bytes[at % RING] != c)
+		at++;
+	found = at != ring.in;
+	if (found)
+		advance(at + 1); //: serial-skip
+	spin_unlock_irq(&ring.lock, flags);
+	return found;
 }
 
 char serial_read(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * inject.c - failures on order; kernel/inject.h has the contract
+ * inject.c - allocations that fail at a chosen number; see kernel/inject.h
  */
 #include "kernel/inject.h"
 #include "kernel/thread.h"

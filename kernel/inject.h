@@ -10,16 +10,16 @@
 
 #include "kernel/thread.h"
 
-/* The n-th allocation of this thread from now on fails, once; 0: none. */
+/* Arms the calling thread: its n-th allocation from now on fails, once; 0: none. */
 void inject_arm(uint32_t n);
 
-/* Disarm; returns true if the failure was delivered since inject_arm(). */
+/* Disarms.  Returns whether an allocation has failed since inject_arm(). */
 bool inject_disarm(void);
 
-/* inject_should_fail() in an armed thread. */
+/* Out-of-line part of inject_should_fail(), in an armed thread. */
 bool inject_count(void);
 
-/* Count one allocation of this thread; true: it must fail. */
+/* Counts one allocation of the calling thread.  Returns whether it must fail. */
 static inline bool inject_should_fail(void)
 {
 	struct thread *t = current();

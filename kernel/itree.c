@@ -29,8 +29,8 @@ static void itree_augment(struct itree_node *node)
 }
 
 /*
- * Of equal starts the newer comes later.  Only insertions ask, with the new node
- * first: it is never the same as another.
+ * Compares two nodes; of equal starts the newer comes later.  Called only by
+ * insertions, with the new node first, so the nodes are never the same.
  */
 static int itree_compare(const struct itree_node *new,
 			 const struct itree_node *old)
@@ -71,7 +71,7 @@ void itree_remove(struct itree *tree, struct itree_node *node)
 	augment_to_root(from);
 }
 
-/* The first in the subtree of node that meets [start, last]. */
+/* Returns the first node of the subtree that overlaps [start, last]. */
 static struct itree_node *subtree_first(struct itree_node *node, uint64_t start,
 					uint64_t last)
 {
@@ -106,7 +106,7 @@ struct itree_node *itree_next(struct itree_node *node, uint64_t start,
 		found = subtree_first(RB_RIGHT(node, link), start, last);
 		if (found)
 			return found;
-		/* Up, to the first ancestor that comes after us. */
+		/* Up, to the first ancestor that comes after node. */
 		while ((parent = RB_PARENT(node, link)) &&
 		       RB_RIGHT(parent, link) == node)
 			node = parent;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * itree.h - intervals in a balanced tree: who covers what
+ * itree.h - an interval tree: which intervals overlap a range
  *
  * A red-black tree (libbsd's sys/tree.h) ordered by start; every node also
- * knows the highest `last` below it, so that a search skips what ends too
- * early: O(log n) to the first of the intervals that meet a range, in order of
- * start, those of equal start in order of insertion.  Both ends of an interval
- * belong to it.
+ * stores the highest `last` below it, so that a search skips intervals that end too
+ * early: O(log n) to the first of the intervals that overlap a range, in order of
+ * start, those of equal start in order of insertion.  Intervals are closed: both
+ * start and last belong to them.
+ *
+ * The caller serializes all calls on one tree.
  */
 #pragma once
 
@@ -37,13 +39,14 @@ static inline bool itree_empty(const struct itree *tree)
 	return RB_EMPTY(&tree->root);
 }
 
-/* start <= last; equal intervals may be in the tree together. */
+/* Inserts a node with start <= last.  Equal intervals may be in the tree together. */
 void itree_insert(struct itree *tree, struct itree_node *node);
 
-/* node is in the tree; start and last are as they were inserted. */
+/* Removes a node that is in the tree, with start and last as they were inserted. */
 void itree_remove(struct itree *tree, struct itree_node *node);
 
-/* The first interval that meets [start, last], or the next after node. */
+/* Return the first interval that overlaps [start, last], the next one after node;
+ * NULL if there is none. */
 struct itree_node *itree_first(struct itree *tree, uint64_t start,
 			       uint64_t last);
 struct itree_node *itree_next(struct itree_node *node, uint64_t start,

@@ -13,6 +13,12 @@ struct ksym {
 /* Sorted; empty in the first link. */
 extern const struct ksym ksym_table[] __attribute__((weak));
 extern const uint64_t ksym_count __attribute__((weak));
+extern const char ksym_tree[] __attribute__((weak));
+
+const char *ksym_version(void)
+{
+	return &ksym_tree ? ksym_tree : "?";
+}
 
 const char *ksym_find(uint64_t address, uint64_t *offset, uint64_t *size)
 {

@@ -2,12 +2,13 @@
 /*
  * lock.c - the record of held locks, and the slow paths of the sleeping lock
  *
- * Hand-off: whoever releases a lock with waiters gives it to the first in the
- * queue (or to all readers at its head) before waking them, so that nobody can
- * overtake between the wake-up and the running.
+ * Hand-off: the thread that releases a lock with waiters gives it to the first in
+ * the queue (or to all readers at its head) before it wakes them, so that no other
+ * thread can take it between the wake-up and the moment they run.
  */
 #include "kernel/lock.h"
 #include "arch/cpu.h"
+#include "kernel/explore.h"
 #include "kernel/panic.h"
 #include "kernel/thread.h"
 
@@ -29,16 +30,30 @@ static struct thread *recorder(void)
 	return cpu_irq_depth() ? NULL : cpu_current();
 }
 
-static void check_context(const char *name, enum lock_rank rank, bool spinning)
+bool may_sleep(void)
+{
+	return !cpu_current() ||
+	       (!cpu_preempt_count() && !cpu_irq_depth() && irqs_enabled());
+}
+
+/* Panic because of the context in which a lock is taken. */
+static noinline noreturn void wrong_context(const char *name,
+					    enum lock_rank rank, bool spinning)
 {
 	if (!spinning)
 		might_sleep();
-	else if (rank >= RANK_IRQ && irqs_enabled())
-		panic("lock context: %s (rank %d) with interrupts on", name,
-		      (int)rank);
-	else if (rank < RANK_IRQ && cpu_irq_depth())
-		panic("lock context: %s (rank %d) in an interrupt", name,
-		      (int)rank);
+	panic("lock context: %s (rank %d) %s", name, (int)rank,
+	      rank >= RANK_IRQ ? "with interrupts on" : "in an interrupt");
+}
+
+/* Inline, as each lock that is taken comes here, and an emulator is slow at calls. */
+static inline bool right_context(enum lock_rank rank, bool spinning)
+{
+	if (!spinning)
+		return may_sleep();
+	if (rank >= RANK_IRQ)
+		return !irqs_enabled();
+	return !cpu_irq_depth();
 }
 
 static void held_add(struct thread *t, const void *lock, const char *name,
@@ -48,26 +63,49 @@ static void held_add(struct thread *t, const void *lock, const char *name,
 	t->held[t->n_held++] = (struct held_lock){ lock, name, rank, spinning };
 }
 
+/*
+ * Before the thread waits for a lock: another may take it first.  Locks that order
+ * what mm and the IOMMU do are points, those of allocators and test machinery are
+ * not.  A spin lock is free when this returns, and nothing runs in between.
+ */
+static void explore_lock(const void *lock, const char *name, bool spinning,
+			 enum lock_rank rank)
+{
+	const struct spinlock *spin = lock;
+
+	if (rank <= RANK_DOMAIN)
+		explorer->point(name, (uint64_t)lock, 0);
+	while (spinning && atomic_load(&spin->taken))
+		explorer->pause();
+}
+
+/* Panic because a lock is taken under h. */
+static noinline noreturn void wrong_order(const void *lock, const char *name,
+					  enum lock_rank rank,
+					  const struct held_lock *h)
+{
+	panic("lock order: %s (rank %d, %p) taken under %s (rank %d, %p)", name,
+	      (int)rank, (void *)lock, h->name, (int)h->rank, (void *)h->lock);
+}
+
 void lock_record(const void *lock, const char *name, enum lock_rank rank,
 		 bool spinning, bool nested)
 {
 	struct thread *t = recorder();
 
-	if (cpu_current())
-		check_context(name, rank, spinning);
+	if (cpu_current() && !right_context(rank, spinning))
+		wrong_context(name, rank, spinning);
 	if (!t)
 		return;
 	for (unsigned i = 0; i < t->n_held; i++) {
 		struct held_lock *h = &t->held[i];
 
-		if (h->rank < rank ||
-		    (nested && h->rank == rank && h->lock != lock))
-			continue;
-		panic("lock order: %s (rank %d, %p) taken under %s (rank %d, "
-		      "%p)",
-		      name, (int)rank, (void *)lock, h->name, (int)h->rank,
-		      (void *)h->lock);
+		if (unlikely(h->rank >= rank) &&
+		    !(nested && h->rank == rank && h->lock != lock))
+			wrong_order(lock, name, rank, h);
 	}
+	if (rank < RANK_IRQ && explored())
+		explore_lock(lock, name, spinning, rank);
 	held_add(t, lock, name, rank, spinning);
 }
 
@@ -76,8 +114,8 @@ void lock_record_try(const void *lock, const char *name, enum lock_rank rank,
 {
 	struct thread *t = recorder();
 
-	if (cpu_current() && spinning)
-		check_context(name, rank, spinning);
+	if (cpu_current() && spinning && !right_context(rank, spinning))
+		wrong_context(name, rank, spinning);
 	if (t)
 		held_add(t, lock, name, rank, spinning);
 }
@@ -105,10 +143,21 @@ bool lock_recorded(const void *lock)
 
 	if (!t)
 		return true;
-	for (unsigned i = 0; i < t->n_held; i++)
+	/* The newest first: it is the one that is asked for most often. */
+	for (unsigned i = t->n_held; i-- > 0;)
 		if (t->held[i].lock == lock)
 			return true;
 	return false;
+}
+
+bool locks_below(enum lock_rank rank)
+{
+	struct thread *t = recorder();
+
+	for (unsigned i = 0; t && i < t->n_held; i++)
+		if (t->held[i].rank >= rank)
+			return false;
+	return true;
 }
 
 void might_sleep(void)
@@ -130,9 +179,9 @@ void rw_init(struct rwsem *l, enum lock_rank rank, const char *name)
 }
 
 /*
- * Give the lock to those whose turn it is.  Context: l->wait held, RW_WAITERS
- * set, so that no newcomer can take the lock behind our back; it can only be
- * released, and who releases it comes here after us.
+ * Give the lock to the first waiters.  Context: l->wait held, RW_WAITERS set, so that
+ * no other thread can take the lock meanwhile; it can only be released, and the thread
+ * that releases it waits for l->wait and then comes here.
  */
 static void rw_grant(struct rwsem *l)
 {
@@ -152,8 +201,8 @@ static void rw_grant(struct rwsem *l)
 }
 
 /*
- * Most holders are gone within a few hundred instructions, and a sleep costs
- * two switches and an IPI: look again for a while.  Not past others who queue.
+ * Spin for a while before sleeping: most holders release the lock within a few hundred
+ * instructions, and a sleep costs two switches and an IPI.  Not if threads are queued.
  */
 static bool rw_spin(struct rwsem *l, bool write)
 {
@@ -176,7 +225,7 @@ void rw_lock_slow(struct rwsem *l, bool write)
 	struct rw_waiter w = { .thread = current(), .write = write };
 	uint64_t flags;
 
-	if (cpu_count() > 1 && rw_spin(l, write))
+	if (cpu_count() > 1 && !explored() && rw_spin(l, write))
 		return;
 	flags = spin_lock_irq(&l->wait);
 	atomic_fetch_or(&l->state, RW_WAITERS);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lock.h - locks with a rank: taken out of order, they panic
+ * lock.h - locks with a rank; taking them out of order panics
  *
  * enum lock_rank is the lock order of the whole kernel, outermost first.  A
  * thread may take a lock only if its rank is above all that it holds; a
@@ -21,26 +21,32 @@
 
 enum lock_rank {
 	RANK_TEST = 1, /* tests' own, outermost                           */
-	RANK_GRACE,    /* waiting for an SRCU's readers (sleeping)        */
-	RANK_MM_LIST,  /* mm_list_lock   all address spaces (sleeping)    */
-	RANK_KSM,      /* the merging scanner, what it knows (sleeping)   */
-	RANK_MM,       /* mm->lock       regions (sleeping)               */
-	RANK_LINKS,    /* families of merged pages (sleeping)             */
-	RANK_RMAP,     /* family, object who maps which page (sleeping)   */
-	RANK_IOMMU,    /* who may reach what (sleeping)                   */
-	RANK_TRANSFER, /* an engine that takes its time (sleeping)        */
-	RANK_PT,       /* mm->pt_lock    entries                          */
-	RANK_MIRROR,   /* mirror->lock   may an entry be copied now?      */
-	RANK_DOMAIN,   /* domain->lock   one I/O page table               */
+	RANK_HUGE_RUN, /* start and stop of the scanner of collapse (sleeping) */
+	RANK_HUGE_SCAN, /* that scanner's cursor (sleeping)               */
+	RANK_GRACE,     /* waiting for an SRCU's readers (sleeping)        */
+	RANK_MM_LIST,   /* mm_list_lock   all address spaces (sleeping)    */
+	RANK_KSM_RUN,   /* start and stop of the scanner's thread (sleeping) */
+	RANK_KSM,       /* the KSM scanner and its rmap_items (sleeping)   */
+	RANK_MM,        /* mm->lock       regions (sleeping)               */
+	RANK_LINKS,     /* anon_vmas of merged pages (sleeping)            */
+	RANK_RMAP,      /* anon_vma root, object: the reverse map (sleeping) */
+	RANK_LOGS,      /* draining of an IOMMU's logs (sleeping)          */
+	RANK_IOMMU,     /* devices and their domains (sleeping)            */
+	RANK_TRANSFER,  /* an engine whose transfers take long (sleeping)  */
+	RANK_PT,        /* mm->pt_lock    entries                          */
+	RANK_SHADOW, /* shadow->lock   may an entry be copied now?  A guest's table */
+	RANK_DOMAIN,   /* domain->lock   a table of its own               */
 	RANK_PPR,      /* page requests that wait                         */
-	RANK_NOTIFIER, /* who listens to an mm, what is open              */
-	RANK_STABLE,   /* merged pages, by content; who may be merged     */
+	RANK_NOTIFIER, /* notifiers of an mm, open invalidations          */
+	RANK_SWAP,     /* swap slots and the swap cache                   */
+	RANK_STABLE,   /* the stable tree; the list of mergeable mms      */
+	RANK_BLOCK,    /* block_lock     blocks that are whole            */
 	RANK_POOL,     /* pool->lock     one kind of objects              */
 	RANK_KMAP,     /* kmap_lock      kernel tables, stack slots       */
 	RANK_PMM,      /* the free lists                                  */
 	RANK_DEVICE,   /* an engine that does not sleep                   */
 	RANK_COMMAND,  /* an IOMMU's command ring                         */
-	RANK_ORACLE,   /* tests' oracles that look on                     */
+	RANK_CHECKER,  /* checkers of tests                               */
 	RANK_PCI,      /* config ports, vectors              (irq)        */
 	RANK_MODEL,    /* a strict IOMMU in software         (irq)        */
 	RANK_SERIAL,   /* bytes received                     (irq)        */
@@ -49,12 +55,12 @@ enum lock_rank {
 	RANK_CONSOLE,  /* serial line, last: anything may print (irq)     */
 };
 
-/* From here on: taken with interrupts off, so that handlers may take them. */
+/* Ranks from here on are taken with interrupts off, so handlers may take them. */
 #define RANK_IRQ RANK_PCI
 
 /* ---- preemption -------------------------------------------------------- */
 
-/* Reschedule, if somebody asked for it while preemption was off. */
+/* Reschedules, if that was requested while preemption was off. */
 void preempt_check(void);
 
 static inline void preempt_disable(void)
@@ -73,9 +79,13 @@ static inline void preempt_enable(void)
  * interrupt. */
 void might_sleep(void);
 
+/* Returns whether sleeping is allowed, for require().  True before the first thread
+ * runs. */
+bool may_sleep(void);
+
 /* ---- the record of the checking build ---------------------------------- */
 
-#define LOCKS_HELD (CONFIG_CHECK ? 16 : 1) /* nobody counts in a release */
+#define LOCKS_HELD (CONFIG_CHECK ? 16 : 1) /* not recorded in a release */
 
 struct held_lock {
 	const void *lock;
@@ -84,21 +94,29 @@ struct held_lock {
 	bool spinning;
 };
 
-/* Before waiting; nested: one more of the rank that is held is fine. */
+/* Records a lock before waiting for it.  nested: one more of a rank that is held is
+ * allowed. */
 void lock_record(const void *lock, const char *name, enum lock_rank rank,
 		 bool spinning, bool nested);
-/* After it was taken without waiting: in any order. */
+/* Records a lock that was taken without waiting, in any order. */
 void lock_record_try(const void *lock, const char *name, enum lock_rank rank,
 		     bool spinning);
 void lock_forget(const void *lock, const char *name);
 bool lock_recorded(const void *lock);
 
+/*
+ * Returns whether the thread holds no lock of this rank or a later one, so that it
+ * may take one of this rank.  For require(): true in a release, which keeps no
+ * record, and in an interrupt.
+ */
+bool locks_below(enum lock_rank rank);
+
 /* ---- spin lock --------------------------------------------------------- */
 
 /*
- * Whoever runs first gets it.  A fair ticket lock would wait for the next CPU
- * in line, and under an emulator with more CPUs than the host that one is often
- * not running: then every hand-over costs a time slice of the host.
+ * Not fair: the first CPU that runs gets the lock.  A ticket lock would wait for the
+ * next CPU in line; under an emulator with more CPUs than the host that one is often
+ * not running, and every hand-over costs a time slice of the host.
  */
 struct spinlock {
 	_Atomic uint32_t taken;
@@ -106,21 +124,29 @@ struct spinlock {
 	const char *name;
 };
 
-#define SPINLOCK_INIT(rank_, name_)              \
-	{                                        \
-		.rank = (rank_), .name = (name_) \
-	}
+#define SPINLOCK_INIT(rank_, name_) \
+	((struct spinlock){ .rank = (rank_), .name = (name_) })
 
 static inline void spin_init(struct spinlock *l, enum lock_rank rank,
 			     const char *name)
 {
-	*l = (struct spinlock)SPINLOCK_INIT(rank, name);
+	*l = SPINLOCK_INIT(rank, name);
 }
 
-/* Acquire pairs with the release in spin_free(). */
+/*
+ * Take the lock if it is free.  Acquire pairs with the release in spin_free().  Compilers
+ * make one bit-test-and-set of it, which leaves the answer in a flag: an exchange
+ * would take two instructions more.
+ */
+static inline bool spin_try(struct spinlock *l)
+{
+	return !(atomic_fetch_or_explicit(&l->taken, 1, memory_order_acquire) &
+		 1);
+}
+
 static inline void spin_wait(struct spinlock *l)
 {
-	while (atomic_exchange_explicit(&l->taken, 1, memory_order_acquire))
+	while (unlikely(!spin_try(l)))
 		while (atomic_load_explicit(&l->taken, memory_order_relaxed))
 			cpu_pause();
 }
@@ -150,19 +176,19 @@ static inline void spin_lock(struct spinlock *l)
 	spin_take(l, false);
 }
 
-/* A second lock of the rank that is held: the child's, in a fork. */
+/* Takes a second lock of a rank that is held: in a fork, the child's. */
 static inline void spin_lock_nested(struct spinlock *l)
 {
 	preempt_disable();
 	spin_take(l, true);
 }
 
-/* Take it if it is free, whatever the rank: who does not wait cannot deadlock,
- * so order is not checked. */
+/* Takes the lock if it is free.  A trylock does not wait and so cannot deadlock: its
+ * rank is not checked. */
 static inline bool spin_trylock(struct spinlock *l)
 {
 	preempt_disable();
-	if (atomic_exchange_explicit(&l->taken, 1, memory_order_acquire)) {
+	if (!spin_try(l)) {
 		preempt_enable();
 		return false;
 	}
@@ -177,7 +203,8 @@ static inline void spin_unlock(struct spinlock *l)
 	preempt_enable();
 }
 
-/* With interrupts off: for locks that interrupt handlers take. */
+/* Takes a lock that interrupt handlers take too, with interrupts off.  Returns the
+ * flags for spin_unlock_irq(). */
 static inline uint64_t spin_lock_irq(struct spinlock *l)
 {
 	uint64_t flags = irq_save();
@@ -194,7 +221,7 @@ static inline void spin_unlock_irq(struct spinlock *l, uint64_t flags)
 	preempt_enable();
 }
 
-/* Is it taken (checking build: by this thread)? */
+/* Returns whether the lock is taken (checking build: by this thread). */
 static inline bool spin_held(struct spinlock *l)
 {
 	if (CONFIG_CHECK)
@@ -205,11 +232,11 @@ static inline bool spin_held(struct spinlock *l)
 /* ---- sleeping reader-writer lock --------------------------------------- */
 
 /*
- * Any number of readers or one writer.  Who cannot have it at once queues, and
- * is served in order of arrival: neither side starves the other.
+ * Any number of readers or one writer.  A thread that cannot take the lock at once is
+ * queued, in order of arrival: neither readers nor writers starve.
  */
 #define RW_WRITER  (UINT64_C(1) << 32)
-#define RW_WAITERS (UINT64_C(1) << 33) /* newcomers queue too            */
+#define RW_WAITERS (UINT64_C(1) << 33) /* later threads queue too        */
 
 struct rw_waiter;
 
@@ -223,7 +250,7 @@ struct rwsem {
 
 void rw_init(struct rwsem *l, enum lock_rank rank, const char *name);
 
-/* Slow paths: queue up and sleep; hand the lock to whose turn it is. */
+/* Slow paths: queue and sleep; hand the lock to the first waiters. */
 void rw_lock_slow(struct rwsem *l, bool write);
 void rw_unlock_slow(struct rwsem *l);
 
@@ -240,7 +267,7 @@ static inline void rw_read_lock(struct rwsem *l)
 		rw_lock_slow(l, false);
 }
 
-/* Take it if nobody is in the way; never sleeps. */
+/* Takes the lock if no writer holds or waits for it.  Never sleeps. */
 static inline bool rw_read_trylock(struct rwsem *l)
 {
 	uint64_t s = atomic_load_explicit(&l->state, memory_order_relaxed);
@@ -304,7 +331,7 @@ static inline void rw_write_unlock(struct rwsem *l)
 		rw_unlock_slow(l);
 }
 
-/* Is it taken that way (checking build: and by this thread)? */
+/* Return whether the lock is held, to write (checking build: by this thread). */
 static inline bool rw_held(struct rwsem *l)
 {
 	if (CONFIG_CHECK)

@@ -1,6 +1,6 @@
 ; SPDX-License-Identifier: MIT
 ;
-; panic.asm - panic(fmt, ...): keep the registers of who calls, then speak
+; panic.asm - panic(fmt, ...): save the caller's registers, then print
 ;
 ; They go into this CPU's struct cpu and not onto the stack, where panic_speak()
 ; looks for its seventh argument.  Interrupts are off from here on: a thread that
@@ -33,7 +33,8 @@ panic:
 	mov	[gs:FRAME + 13 * 8], rbx
 	mov	[gs:FRAME + 14 * 8], rax
 	mov	rax, [rsp]
-	mov	[gs:FRAME + 17 * 8], rax	; rip: where it called us
+	dec	rax
+	mov	[gs:FRAME + 17 * 8], rax	; rip: inside the call of us
 	lea	rax, [rsp + 8]
 	mov	[gs:FRAME + 20 * 8], rax	; rsp: as it was before that
 	jmp	panic_speak

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * panic.c - the last words
+ * panic.c - print the state of all CPUs and end the run
  *
  * Nothing here waits for a lock or trusts a pointer: the other CPUs are stopped
  * first, frame pointers are followed only inside the kernel half and upwards,
  * and a panic in the panic ends the run at once.
  */
 #include "kernel/panic.h"
-#include "arch/smp.h"
 #include "arch/layout.h"
+#include "arch/smp.h"
 #include "arch/trap.h"
 #include "arch/uaccess.h"
 #include "kernel/ksym.h"
@@ -21,11 +21,17 @@
 
 static void (*exit_hook)(void);
 static void (*report_hook)(const char *cause);
-static _Atomic int panicking; /* 1 + the CPU that speaks the last words    */
+static const char *(*request)(void);
+static _Atomic int panicking; /* 1 + the CPU that prints                   */
 
 void panic_set_exit(void (*fn)(void))
 {
 	exit_hook = fn;
+}
+
+void panic_set_request(const char *(*fn)(void))
+{
+	request = fn;
 }
 
 void panic_set_report(void (*fn)(const char *cause))
@@ -41,20 +47,53 @@ static void print_address(uint64_t address)
 	printk("  [<%016lx>] %s+0x%lx/0x%lx\n", address, name, offset, size);
 }
 
-/* A frame is two words: the caller's frame and the return address. */
+/* A stack frame: the caller's frame and the return address. */
+static bool read_frame(uint64_t rbp, uint64_t *caller, uint64_t *ret)
+{
+	return rbp >= VMAP_BASE && !(rbp & 7) && !kernel_load64(rbp, caller) &&
+	       !kernel_load64(rbp + 8, ret) && *ret;
+}
+
+/* Returns what a trap interrupted: the instruction, and the frame to continue from. */
+static bool print_trap(uint64_t frame, uint64_t *rbp)
+{
+	uint64_t vector, rip, rsp;
+
+	if (kernel_load64(frame + offsetof(struct trap_frame, vector),
+			  &vector) ||
+	    kernel_load64(frame + offsetof(struct trap_frame, rip), &rip) ||
+	    kernel_load64(frame + offsetof(struct trap_frame, rbp), rbp))
+		return false;
+	printk("  trap %#lx, at:\n", vector);
+	print_address(rip);
+	/* A leaf without a frame: its caller is on top of the stack. */
+	if (user_access_at(rip) &&
+	    !kernel_load64(frame + offsetof(struct trap_frame, rsp), &rsp) &&
+	    !kernel_load64(rsp, &rip))
+		print_address(rip - 1);
+	return true;
+}
+
+/*
+ * The byte before a return address is inside the call: it has the right line,
+ * and the right function if the call does not return.  That byte is printed.
+ */
 static void backtrace(uint64_t rip, uint64_t rbp)
 {
+	uint64_t caller, ret;
+
 	if (rip)
 		print_address(rip);
 	for (unsigned i = 0; i < BACKTRACE_MAX; i++) {
-		uint64_t caller, ret;
-
-		if (rbp < VMAP_BASE || rbp & 7 || kernel_load64(rbp, &caller) ||
-		    kernel_load64(rbp + 8, &ret) || !ret)
+		if (!read_frame(rbp, &caller, &ret))
 			return;
-		print_address(ret);
-		if (caller <= rbp)
+		print_address(ret - 1);
+		if (ret == (uint64_t)trap_return) {
+			if (!print_trap(rbp + TRAP_FRAME_ABOVE, &caller))
+				return;
+		} else if (caller <= rbp) {
 			return;
+		}
 		rbp = caller;
 	}
 }
@@ -72,6 +111,14 @@ static void print_registers(const struct trap_frame *f)
 	printk("  r13 %016lx r14 %016lx r15 %016lx\n", f->r13, f->r14, f->r15);
 }
 
+static void print_strays(void)
+{
+	for (unsigned v = 0; v < TRAP_VECTORS; v++)
+		if (trap_stray_count(v))
+			printk("stray interrupts: vector %#x, %lu times\n", v,
+			       trap_stray_count(v));
+}
+
 static void print_cpu(const struct cpu *cpu, const struct trap_frame *frame)
 {
 	const struct thread *t = cpu->current;
@@ -86,7 +133,7 @@ static void print_cpu(const struct cpu *cpu, const struct trap_frame *frame)
 	backtrace(frame->rip, frame->rbp);
 }
 
-/* The thread asked for it (panic_catch): only it ends. */
+/* Ends only the thread, which runs in panic_catch(). */
 static void end_thread(struct thread *t, const char *cause)
 {
 	snprintk(t->catch, t->catch_len, "%s", cause);
@@ -136,13 +183,14 @@ noreturn static void last_words(const char *cause,
 			print_cpu(&cpus[i], cpus[i].stop_frame);
 		else if (i != cpu_id())
 			printk("cpu%u: does not answer\n", i);
+	print_strays();
 	probe_dump(PROBES_SHOWN);
 	if (exit_hook)
 		exit_hook();
 	cpu_halt();
 }
 
-/* panic() is in panic.asm, which keeps the caller's registers for us. */
+/* Called by panic() in panic.asm, which has saved the caller's registers. */
 noreturn void panic_speak(const char *fmt, ...);
 void panic_speak(const char *fmt, ...)
 {
@@ -157,17 +205,41 @@ void panic_speak(const char *fmt, ...)
 
 static void fatal_trap(struct trap_frame *frame)
 {
-	char cause[128];
+	uint64_t offset, size, cr2 = read_cr2();
+	bool user = frame->vector == TRAP_PF && cr2 >= PAGE_SIZE &&
+		    cr2 < UACCESS_END;
+	const char *name = ksym_find(frame->rip, &offset, &size);
+	char cause[256];
 
-	snprintk(cause, sizeof(cause), "%s at %lx, error %lx, cr2 %lx",
-		 trap_name((unsigned)frame->vector), frame->rip, frame->error,
-		 read_cr2());
+	snprintk(cause, sizeof(cause),
+		 "%s at %lx (%s+%#lx), error %lx, cr2 %lx%s",
+		 trap_name((unsigned)frame->vector), frame->rip, name, offset,
+		 frame->error, cr2,
+		 user ? ": user memory, outside of arch/uaccess.asm" : "");
+	last_words(cause, frame);
+}
+
+noreturn static void cpu_lost(unsigned cpu)
+{
+	panic("CPU %u does not answer a call", cpu);
+}
+
+/* Runs on the NMI's own stack, in any context: no thread may catch it. */
+static bool nmi(struct trap_frame *frame)
+{
+	const char *cause = request ? request() : NULL;
+
+	if (!cause)
+		return false;
+	this_cpu()->irq_depth++;
 	last_words(cause, frame);
 }
 
 void panic_init(void)
 {
 	trap_set_fatal(fatal_trap);
+	smp_set_lost(cpu_lost);
+	smp_set_nmi(nmi);
 }
 
 struct catcher {
@@ -185,7 +257,7 @@ static void catch_main(void *arg)
 
 	t->catch_len = c->len;
 	t->catch = c->buf;
-	c->caught = true; /* unless we come back */
+	c->caught = true; /* unless fn() returns */
 	c->fn(c->arg);
 	t->catch = NULL;
 	c->caught = false;

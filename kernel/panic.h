@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * panic.h - our own mistakes: say what, where and who held what, then stop
+ * panic.h - assertions; a panic prints cause, place and held locks, and stops
  */
 #pragma once
 
@@ -16,7 +16,7 @@ struct trap_frame;
  */
 noreturn void panic(const char *fmt, ...) printf_like(1, 2);
 
-/* Stays on in every configuration. */
+/* Panics unless cond holds, in every configuration. */
 #define assert(cond)                                                       \
 	do {                                                               \
 		if (unlikely(!(cond)))                                     \
@@ -24,16 +24,36 @@ noreturn void panic(const char *fmt, ...) printf_like(1, 2);
 			      __LINE__, __func__, #cond);                  \
 	} while (0)
 
-/* Install the handler of traps that nobody serves.  Boot CPU, once. */
+/*
+ * Check a contract: what a function's comment says must hold when it is called.
+ * The checking build panics; a release does not even evaluate cond.
+ */
+#define require(cond)                 \
+	do {                          \
+		if (CONFIG_CHECK)     \
+			assert(cond); \
+	} while (0)
+
+/*
+ * Install the handlers of traps that have no other handler, and of CPUs that do not
+ * answer.  Context: boot CPU, once.
+ */
 void panic_init(void);
 
-/* How the run ends after a panic, and what wants to be told before it. */
+/* Set the functions that end the run after a panic, and that report its cause before. */
 void panic_set_exit(void (*fn)(void));
 void panic_set_report(void (*fn)(const char *cause));
 
 /*
- * Run fn(arg) in a thread of its own in which a panic ends only the thread: its
- * spin locks are released, its sleeping locks forgotten.  Returns true if it
- * panicked, with the cause in buf.  For tests that show an assertion to fire.
+ * fn() is called in an NMI that no CPU sent, also with interrupts off.  If it
+ * returns a cause, the NMI is a request to panic: a machine that hangs says where
+ * each of its CPUs stands.  NULL: the NMI is stray.
+ */
+void panic_set_request(const char *(*fn)(void));
+
+/*
+ * Run fn(arg) in a thread of its own in which a panic ends only the thread: its spin
+ * locks are released, its sleeping locks stay taken.  Returns whether it panicked,
+ * with the cause in buf.  For tests that an assertion fails.  Context: may sleep.
  */
 bool panic_catch(void (*fn)(void *arg), void *arg, char *buf, size_t len);

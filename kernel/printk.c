@@ -66,7 +66,7 @@ static void out_number(struct out *o, struct spec *s, uint64_t v, unsigned base,
 	out_text(o, s, text + at, (int)sizeof(text) - at);
 }
 
-/* Flags, width, precision, length; returns the format at the conversion. */
+/* Parses flags, width, precision and length.  Returns the format at the conversion. */
 static const char *parse_spec(struct spec *s, const char *f, va_list *args)
 {
 	for (;; f++) {
@@ -84,13 +84,16 @@ static const char *parse_spec(struct spec *s, const char *f, va_list *args)
 	if (*f == '.' && *++f == '*') {
 		s->precision = va_arg(*args, int);
 		f++;
+	} else if (f[-1] == '.') {
+		for (s->precision = 0; *f >= '0' && *f <= '9'; f++)
+			s->precision = s->precision * 10 + *f - '0';
 	}
 	for (; *f == 'l' || *f == 'z'; f++)
 		s->wide = true;
 	return f;
 }
 
-/* One conversion; returns the format behind it. */
+/* Prints one conversion.  Returns the format after it. */
 static const char *out_spec(struct out *o, const char *f, va_list *args)
 {
 	struct spec s = { .precision = -1 };

@@ -8,6 +8,7 @@
  */
 #include "kernel/probe.h"
 #include "arch/cpu.h"
+#include "kernel/explore.h"
 #include "kernel/printk.h"
 #include "kernel/string.h"
 #include "kernel/thread.h"
@@ -23,26 +24,47 @@ extern struct probe_point *const __start_vv_probes[];
 extern struct probe_point *const __stop_vv_probes[];
 
 static struct ring rings[MAX_CPUS];
+static void (*observer)(const struct probe_hit *hit);
 bool probe_on = CONFIG_CHECK;
+
+/* The ring may have wrapped since: hit is a copy. */
+static noinline void observed(const struct probe_hit *hit)
+{
+	void (*fn)(const struct probe_hit *) =
+		__atomic_load_n(&observer, __ATOMIC_ACQUIRE);
+
+	if (fn)
+		fn(hit);
+}
 
 void probe_record(const struct probe_point *point, uint64_t a, uint64_t b)
 {
 	probe_fn *hook = __atomic_load_n(&point->hook, __ATOMIC_ACQUIRE);
 	probe_fn *watch = __atomic_load_n(&point->watch, __ATOMIC_ACQUIRE);
 	uint64_t flags = irq_save();
+	bool explores = explored();
 	struct thread *t = cpu_current();
-	struct ring *r = &rings[cpu_id()];
+	uint32_t cpu = cpu_id(), id = t ? t->id : 0;
+	struct ring *r = &rings[cpu];
 	struct probe_hit *h = &r->hits[r->next % RING];
+	uint64_t tsc;
 
-	*h =
-		(struct probe_hit){ rdtsc(), point,         a,
-				    b,       t ? t->id : 0, cpu_id() };
+	if (explores)
+		explorer->observe(true);
+	tsc = rdtsc();
+	*h = (struct probe_hit){ tsc, point, a, b, id, cpu };
 	r->next++;
 	irq_restore(flags);
 	if (unlikely(watch))
 		watch(a, b, (void *)point->name);
+	if (unlikely(READ_ONCE(observer)))
+		observed(&(struct probe_hit){ tsc, point, a, b, id, cpu });
+	if (explores)
+		explorer->observe(false);
 	if (unlikely(hook))
 		hook(a, b, READ_ONCE(point->arg));
+	if (explored())
+		explorer->point(point->name, a, b);
 }
 
 unsigned probe_hook(const char *name, probe_fn *fn, void *arg)
@@ -61,6 +83,11 @@ unsigned probe_hook(const char *name, probe_fn *fn, void *arg)
 	return n;
 }
 
+void probe_observe(void (*fn)(const struct probe_hit *hit))
+{
+	__atomic_store_n(&observer, fn, __ATOMIC_RELEASE);
+}
+
 unsigned probe_watch(const char *name, probe_fn *fn)
 {
 	unsigned n = 0;
@@ -75,7 +102,7 @@ unsigned probe_watch(const char *name, probe_fn *fn)
 	return n;
 }
 
-/* The newest hit older than the k-th newest of each CPU's cursor. */
+/* Returns the newest hit that is older than each CPU's cursor. */
 static struct probe_hit *newest(uint64_t cursor[MAX_CPUS])
 {
 	struct probe_hit *best = NULL;

@@ -17,7 +17,7 @@
 #include <stdint.h>
 #include "arch/compiler.h"
 
-/* Runs at the probe, with whatever locks are held there. */
+/* Runs at the probe, with the locks held that are held there. */
 typedef void probe_fn(uint64_t a, uint64_t b, void *arg);
 
 struct probe_point {
@@ -25,7 +25,7 @@ struct probe_point {
 	int line;
 	probe_fn *hook; /* NULL, or run at every hit                        */
 	void *arg;
-	probe_fn *watch; /* the same, of an oracle; its arg is the name     */
+	probe_fn *watch; /* the same, of a checker; its arg is the name     */
 };
 
 struct probe_hit {
@@ -39,6 +39,15 @@ extern bool probe_on;
 
 void probe_record(const struct probe_point *point, uint64_t a, uint64_t b);
 
+/* The compiler would load the flag, and then test it. */
+static inline bool probes_on(void)
+{
+	bool on;
+
+	__asm__ volatile("cmpb $0, %1" : "=@ccne"(on) : "m"(probe_on));
+	return on;
+}
+
 #define PROBE(name_, a_, b_)                                                   \
 	do {                                                                   \
 		static struct probe_point point_ = {                           \
@@ -46,7 +55,7 @@ void probe_record(const struct probe_point *point, uint64_t a, uint64_t b);
 		};                                                             \
 		static struct probe_point *const at_point_                     \
 			__attribute__((section("vv_probes"), used)) = &point_; \
-		if (unlikely(READ_ONCE(probe_on)))                             \
+		if (unlikely(probes_on()))                                     \
 			probe_record(&point_, (uint64_t)(a_), (uint64_t)(b_)); \
 	} while (0)
 
@@ -58,17 +67,23 @@ void probe_record(const struct probe_point *point, uint64_t a, uint64_t b);
 unsigned probe_hook(const char *name, probe_fn *fn, void *arg);
 
 /*
- * The same for oracles, which look on while tests have hooks of their own: fn
- * runs before the hook, and its arg is the probe's name.
+ * The same for checkers, which run while tests have hooks of their own: fn runs
+ * before the hook, and its arg is the probe's name.
  */
 unsigned probe_watch(const char *name, probe_fn *fn);
 
 /*
- * The newest hits since `since` (TSC), oldest first, at most max; a 0: of any
- * first argument.  Returns how many.
+ * Call fn(hit) at every hit of every probe, on its CPU, after the checkers' functions
+ * and before hooks; NULL: no more.  For timelines: one at a time.
+ */
+void probe_observe(void (*fn)(const struct probe_hit *hit));
+
+/*
+ * Copy the newest hits since `since` (TSC), oldest first, at most max; of first
+ * argument a, of any if a is 0.  Returns how many.
  */
 size_t probe_collect(struct probe_hit *out, size_t max, uint64_t since,
 		     uint64_t a);
 
-/* Print the last n hits of all CPUs, merged by time. */
+/* Prints the last n hits of all CPUs, merged by time. */
 void probe_dump(size_t n);

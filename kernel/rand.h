@@ -26,7 +26,7 @@ static inline uint64_t rng_next(struct rng *r)
 	return z ^ z >> 31;
 }
 
-/* A number below n > 0 (slightly uneven for huge n; tests do not mind). */
+/* Returns a number below n > 0 (slightly uneven for huge n). */
 static inline uint64_t rng_below(struct rng *r, uint64_t n)
 {
 	return rng_next(r) % n;

@@ -4,7 +4,7 @@
  *
  *   side 0   ==r1====            ====r4==
  *   side 1             ==r3=====
- *             ^ flip: newcomers go to side 1, r1 is waited for
+ *             ^ flip: later readers use side 1, r1 is waited for
  *
  * A reader that has read `side` but is not counted yet may be counted on a side
  * long after the flip: so a side is drained before it is used again, and a
@@ -29,8 +29,8 @@ void srcu_init(struct srcu *s, enum lock_rank rank, const char *name)
 }
 
 /*
- * Exits are summed before entries: a reader who comes and goes between the two
- * sums makes the side look busy, never empty.
+ * Returns whether a side has no reader.  Exits are summed before entries: a reader
+ * that enters and exits between the two sums makes the side look busy, never empty.
  */
 static bool side_empty(struct srcu *s, unsigned side)
 {
@@ -71,7 +71,7 @@ void call_srcu(struct srcu *s, struct srcu_head *head, srcu_fn *fn)
 	wake_all(&s->called);
 }
 
-/* All that was called, the oldest first. */
+/* Takes all calls from the list, the oldest first. */
 static struct srcu_head *take_called(struct srcu *s)
 {
 	struct srcu_head *newest = atomic_exchange(&s->later, NULL);

@@ -6,7 +6,8 @@
  *	x = READ_ONCE(head); ... sleep ...	synchronize_srcu(&s);
  *	srcu_read_unlock(&s, i);		free(x);
  *
- * Who cannot wait, a reader for one, leaves the last step to call_srcu().
+ * A thread that cannot wait, for instance a reader, passes the last step to
+ * call_srcu().
  *
  * After McKenney, "Sleepable RCU" (2006), and Linux's kernel/rcu/srcutree.c,
  * without its tree.
@@ -17,8 +18,8 @@
 #include "kernel/waitq.h"
 
 /*
- * Entries and exits, counted apart by each CPU: a reader that moved leaves on
- * another CPU than it came, only the sums mean anything.
+ * Entries and exits, counted separately on each CPU: a reader that migrates exits on
+ * another CPU than it entered, so only the sums have a meaning.
  */
 struct srcu_cpu {
 	_Atomic uint64_t entered[2], left[2];
@@ -27,7 +28,7 @@ struct srcu_cpu {
 struct srcu_head;
 typedef void srcu_fn(struct srcu_head *head);
 
-/* Lies in the object that is to be freed. */
+/* Embedded in the object that is to be freed. */
 struct srcu_head {
 	struct srcu_head *next;
 	srcu_fn *fn;
@@ -36,8 +37,8 @@ struct srcu_head {
 /* Key: (A) atomic  (S) sync */
 struct srcu {
 	struct srcu_cpu cpu[MAX_CPUS]; /* (A)                                */
-	_Atomic uint32_t side;    /* (A) newcomers count here; writers (S) */
-	_Atomic uint32_t waiting; /* (A) somebody wants to be woken       */
+	_Atomic uint32_t side;    /* (A) new readers count here; (S) to write */
+	_Atomic uint32_t waiting; /* (A) a thread waits for readers       */
 	struct rwsem sync;        /* one grace period at a time           */
 	struct waitq drained;
 	struct srcu_head *_Atomic later; /* (A) the newest first          */
@@ -46,7 +47,8 @@ struct srcu {
 
 void srcu_init(struct srcu *s, enum lock_rank rank, const char *name);
 
-/* Any context, also nested; what it returns goes to srcu_read_unlock(). */
+/* Enters a reader.  Returns the argument of srcu_read_unlock().  Context: any, also
+ * nested. */
 static inline unsigned srcu_read_lock(struct srcu *s)
 {
 	unsigned side = atomic_load(&s->side) & 1;
@@ -64,25 +66,26 @@ static inline void srcu_read_unlock(struct srcu *s, unsigned side)
 }
 
 /*
- * Wait until every reader has left that was inside when we were called; later
- * ones are not waited for.  May sleep; never inside a reader of s.
+ * Wait until every reader that was inside at the call has exited; later readers are
+ * not waited for.  Context: may sleep; not inside a reader of s.
  */
 void synchronize_srcu(struct srcu *s);
 
-/* ---- for those who cannot wait ------------------------------------------ */
+/* ---- without waiting ----------------------------------------------------- */
 
 /*
- * Run fn(head) in the worker's thread when every reader has left that is inside
- * now.  Any context, a reader of s too; fn may sleep.
+ * Run fn(head) in the worker's thread when every reader that is inside now has
+ * exited.  fn may sleep.  Context: any, also inside a reader of s.
  */
 void call_srcu(struct srcu *s, struct srcu_head *head, srcu_fn *fn);
 
-/* Wait until what was handed to call_srcu() before has run; as synchronize. */
+/* Waits until all functions of earlier call_srcu() have run.  Context: as
+ * synchronize_srcu(). */
 void srcu_barrier(struct srcu *s);
 
 /*
- * Wait for a call, then serve all that there are.  srcu_worker() does that for
- * ever: the main function of a thread, one for each srcu that is called.
+ * Wait for calls, then run them all.  srcu_worker() repeats that forever: the main
+ * function of a thread, one for each srcu with calls.
  */
 void srcu_serve(struct srcu *s);
 void srcu_worker(void *srcu);

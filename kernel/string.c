@@ -4,12 +4,15 @@
  */
 #include "kernel/string.h"
 #include <stdint.h>
+#include "kernel/san/san.h"
 
 void *memcpy(void *to, const void *from, size_t n)
 {
 	void *d = to;
 	size_t words = n / 8, bytes = n % 8;
 
+	san_touch(from, n, false);
+	san_touch(to, n, true);
 	__asm__ volatile("rep movsq\n\tmovq %3, %%rcx\n\trep movsb"
 			 : "+D"(d), "+S"(from), "+c"(words)
 			 : "r"(bytes)
@@ -34,6 +37,7 @@ void *memset(void *to, int byte, size_t n)
 	void *d = to;
 	size_t words = n / 8, bytes = n % 8;
 
+	san_touch(to, n, true);
 	__asm__ volatile("rep stosq\n\tmovq %2, %%rcx\n\trep stosb"
 			 : "+D"(d), "+c"(words)
 			 : "r"(bytes), "a"(0x0101010101010101u * (uint8_t)byte)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * string.h - what the compiler calls, and the little that we do
+ * string.h - the functions that the compiler calls, and a few more
  */
 #pragma once
 
@@ -17,8 +17,8 @@ int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t n);
 char *strchr(const char *s, int c);
 
-/* Does text match the pattern, in which * is any run of characters? */
+/* Returns whether text matches the pattern, in which * is any run of characters. */
 bool glob_match(const char *pattern, const char *text);
 
-/* How many single-character edits make a into b: for "did you mean". */
+/* Returns how many single-character edits make a into b: for "did you mean". */
 unsigned edit_distance(const char *a, const char *b);

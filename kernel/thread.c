@@ -9,9 +9,9 @@
  *    +---- DEAD              +------------- BLOCKED <--+            v
  *                                                                 DEAD
  *
- * The lock is held across the switch and released by whoever comes up on the
- * other side: nobody sees a thread that is half on a stack.  on_cpu says that
- * its registers are not saved yet; such a thread is never in the queue.
+ * The lock is held across the switch and released by the thread that is switched to:
+ * no CPU sees a thread that is half on a stack.  on_cpu says that its registers are
+ * not saved yet; such a thread is never in the queue.
  *
  * A thread that is preempted between thread_prepare_block() and thread_block()
  * is BLOCKED and in the queue: it must get to its thread_block() itself.
@@ -22,36 +22,25 @@
 #include "arch/lapic.h"
 #include "arch/smp.h"
 #include "arch/trap.h"
+#include "kernel/explore.h"
 #include "kernel/panic.h"
+#include "kernel/sched_priv.h"
 
 static struct spinlock sched_lock = SPINLOCK_INIT(RANK_SCHED, "run queue");
 static TAILQ_HEAD(, thread) ready = TAILQ_HEAD_INITIALIZER(ready);
 static TAILQ_HEAD(, thread) sleepers = TAILQ_HEAD_INITIALIZER(sleepers);
 
-struct thread threads[THREADS_MAX];
 static struct thread idle[MAX_CPUS];
 static struct mm *loaded[MAX_CPUS];      /* by each CPU for itself           */
 static struct thread *leaving[MAX_CPUS]; /* (S) whose stack was left     */
 static uint64_t idle_cpus;               /* (S) run their idle thread        */
-static unsigned threads_used;            /* (S)                              */
 
 /* Registered once at boot. */
-static void *(*stack_alloc)(void);
-static void (*stack_free)(void *);
-static size_t stack_size;
 static void (*mm_switch)(struct mm *next);
 static void (*tick_hook)(void);
+static bool idle_polls; /* idle CPUs spin */
 
-void thread_set_stack_allocator(void *(*alloc)(void), void (*free)(void *))
-{
-	stack_alloc = alloc;
-	stack_free = free;
-}
-
-void thread_set_stack_size(size_t bytes)
-{
-	stack_size = bytes;
-}
+const struct explorer *explorer;
 
 void thread_set_mm_switch(void (*fn)(struct mm *next))
 {
@@ -118,14 +107,10 @@ static void load_mm(struct mm *mm)
 /* First thing on the new stack: the registers of the old one are saved. */
 static void switch_done(void)
 {
-	leaving[cpu_id()]->on_cpu = false;
+	WRITE_ONCE(leaving[cpu_id()]->on_cpu, false);
 }
 
-/*
- * Give the CPU to the next thread.  Context: interrupts off, sched_lock held
- * (both still so when it returns, on another CPU perhaps).
- */
-static void switch_next(bool preempted)
+void switch_next(bool preempted)
 {
 	unsigned cpu = cpu_id();
 	struct thread *prev = current(), *next;
@@ -141,7 +126,7 @@ static void switch_next(bool preempted)
 	if (next == prev)
 		return;
 	load_mm(next->mm);
-	next->on_cpu = true;
+	WRITE_ONCE(next->on_cpu, true);
 	cpu_set_current(next);
 	leaving[cpu] = prev;
 	context_switch(&prev->sp, next->sp);
@@ -149,11 +134,7 @@ static void switch_next(bool preempted)
 	switch_done();
 }
 
-/*
- * The record of held locks belongs to threads, and this lock changes hands in
- * the middle: it is taken and dropped without a record.
- */
-static uint64_t sched_enter(void)
+uint64_t sched_enter(void)
 {
 	uint64_t flags = irq_save();
 
@@ -162,18 +143,26 @@ static uint64_t sched_enter(void)
 	return flags;
 }
 
-static void sched_leave(uint64_t flags)
+void sched_leave(uint64_t flags)
 {
 	spin_free(&sched_lock);
 	cpu_preempt_sub();
 	irq_restore(flags);
 }
 
+void switch_begin(void)
+{
+	switch_done();
+	spin_free(&sched_lock);
+	cpu_preempt_sub();
+}
+
 void preempt_check(void)
 {
 	uint64_t flags;
 
-	if (cpu_preempt_count() || cpu_irq_depth() || !irqs_enabled())
+	if (cpu_preempt_count() || cpu_irq_depth() || !irqs_enabled() ||
+	    explored())
 		return;
 	flags = sched_enter();
 	switch_next(true);
@@ -183,8 +172,11 @@ void preempt_check(void)
 /* End of an interrupt: interrupts are off and stay so until the IRET. */
 static void preempt_in_irq(void)
 {
-	uint64_t flags = sched_enter();
+	uint64_t flags;
 
+	if (CONFIG_CHECK && current()->explored)
+		return;
+	flags = sched_enter();
 	switch_next(true);
 	sched_leave(flags);
 }
@@ -194,7 +186,11 @@ void yield(void)
 	uint64_t flags;
 
 	might_sleep();
-	cpu_pause(); /* it waits for somebody: perhaps on another CPU */
+	cpu_pause(); /* the thread may wait for one on another CPU */
+	if (explored()) {
+		explorer->pause();
+		return;
+	}
 	flags = sched_enter();
 	switch_next(true);
 	sched_leave(flags);
@@ -216,6 +212,10 @@ void thread_block_until(uint64_t ns)
 	uint64_t flags;
 
 	might_sleep();
+	if (explored()) {
+		explorer->block();
+		return;
+	}
 	flags = sched_enter();
 	if (t->state == THREAD_BLOCKED) {
 		if (ns) {
@@ -232,18 +232,22 @@ void thread_block(void)
 	thread_block_until(0);
 }
 
-/* Context: sched_lock held. */
-static void make_ready(struct thread *t)
+void make_ready(struct thread *t)
 {
 	if (t->state != THREAD_BLOCKED)
 		return;
-	t->state = THREAD_READY;
+	WRITE_ONCE(t->state, THREAD_READY);
 	if (t->wake_at) {
 		TAILQ_REMOVE(&sleepers, t, link);
 		t->wake_at = 0;
 	}
-	if (!t->on_cpu && !t->queued)
-		enqueue(t);
+	if (CONFIG_CHECK && t->explored)
+		return; /* the explorer sees the state */
+	if (!t->on_cpu && !t->queued) {
+		if (!CONFIG_CHECK || !explorer || !current()->explored ||
+		    !explorer->adopt(t))
+			enqueue(t);
+	}
 }
 
 void thread_wake(struct thread *t)
@@ -254,6 +258,39 @@ void thread_wake(struct thread *t)
 	sched_leave(flags);
 }
 
+/* ---- the explorer ------------------------------------------------------- */
+
+void thread_explore(struct thread *t, bool on)
+{
+	uint64_t flags = sched_enter();
+
+	t->explored = on;
+	if (!on && t->state == THREAD_READY && !t->on_cpu && !t->queued)
+		enqueue(t);
+	sched_leave(flags);
+}
+
+void thread_pass_cpu(struct thread *to)
+{
+	uint64_t flags = irq_save();
+	unsigned cpu = cpu_id(), count = cpu_preempt_count();
+	struct thread *prev = current();
+
+	/* What comes up on the other side expects the lock and a count of 1. */
+	spin_wait(&sched_lock);
+	assert(!to->on_cpu && !to->queued && to != prev);
+	cpus[cpu].preempt_count = 1;
+	load_mm(to->mm);
+	to->on_cpu = true;
+	cpu_set_current(to);
+	leaving[cpu] = prev;
+	context_switch(&prev->sp, to->sp);
+	switch_done();
+	spin_free(&sched_lock);
+	cpus[cpu_id()].preempt_count = count;
+	irq_restore(flags);
+}
+
 /* ---- time -------------------------------------------------------------- */
 
 void sleep_ns(uint64_t ns)
@@ -262,9 +299,10 @@ void sleep_ns(uint64_t ns)
 	uint64_t flags;
 
 	might_sleep();
+	assert(!explored());
 	flags = sched_enter();
 	t->wake_at = clock_ns() + ns;
-	t->state = THREAD_BLOCKED;
+	WRITE_ONCE(t->state, THREAD_BLOCKED);
 	TAILQ_INSERT_TAIL(&sleepers, t, link);
 	switch_next(false);
 	sched_leave(flags);
@@ -277,17 +315,19 @@ static void tick(struct trap_frame *frame)
 
 	(void)frame;
 	lapic_eoi();
-	/* A look without the lock: what it misses, the next tick sees. */
-	if (READ_ONCE(sleepers.tqh_first)) {
+	/* A look without the lock: what it misses, the next tick sees.  While orders
+	 * are explored no sleeper wakes. */
+	if (data_race(READ_ONCE(sleepers.tqh_first)) &&
+	    !(CONFIG_CHECK && current()->explored)) {
 		flags = sched_enter();
 		TAILQ_FOREACH_SAFE (t, &sleepers, link, next)
 			if (t->wake_at <= now)
 				make_ready(t);
 		sched_leave(flags);
 	}
-	if (READ_ONCE(ready.tqh_first))
+	if (data_race(READ_ONCE(ready.tqh_first)))
 		WRITE_ONCE(this_cpu()->need_resched, 1);
-	if (cpu_id() == 0 && tick_hook)
+	if (tick_hook)
 		tick_hook();
 }
 
@@ -298,113 +338,7 @@ static void resched(struct trap_frame *frame)
 	WRITE_ONCE(this_cpu()->need_resched, 1);
 }
 
-/* ---- life -------------------------------------------------------------- */
-
-static struct thread *slot_take(void)
-{
-	uint64_t flags = sched_enter();
-	struct thread *t = NULL;
-
-	for (unsigned i = 0; i < THREADS_MAX && !t; i++)
-		if (threads[i].state == THREAD_FREE)
-			t = &threads[i];
-	if (t) {
-		static uint32_t next_id; /* (S) */
-
-		*t = (struct thread){ .state = THREAD_BLOCKED,
-				      .id = ++next_id };
-		threads_used++;
-	}
-	sched_leave(flags);
-	return t;
-}
-
-static void slot_free(struct thread *t)
-{
-	uint64_t flags = sched_enter();
-
-	t->state = THREAD_FREE;
-	threads_used--;
-	sched_leave(flags);
-}
-
-unsigned thread_count(void)
-{
-	return READ_ONCE(threads_used);
-}
-
-static void thread_main(void *arg)
-{
-	struct thread *t = arg;
-
-	/* We come out of switch_next() of another thread, with its lock. */
-	switch_done();
-	spin_free(&sched_lock);
-	cpu_preempt_sub();
-	irq_enable();
-	t->fn(t->arg);
-	thread_exit();
-}
-
-struct thread *thread_create_on(uint64_t cpus_mask, const char *name,
-				void (*fn)(void *arg), void *arg)
-{
-	struct thread *t = slot_take();
-
-	if (!t)
-		return NULL;
-	t->stack = stack_alloc();
-	if (!t->stack) {
-		slot_free(t);
-		return NULL;
-	}
-	assert(cpus_mask & smp_online_mask());
-	t->name = name;
-	t->affinity = cpus_mask;
-	t->fn = fn;
-	t->arg = arg;
-	t->sp = context_make((char *)t->stack + stack_size, thread_main, t);
-	thread_wake(t);
-	return t;
-}
-
-struct thread *thread_create(const char *name, void (*fn)(void *arg), void *arg)
-{
-	return thread_create_on(~UINT64_C(0), name, fn, arg);
-}
-
-void thread_exit(void)
-{
-	struct thread *t = current();
-
-	assert(t->n_held == 0);
-	thread_bind_mm(NULL);
-	sched_enter();
-	t->state = THREAD_DEAD;
-	if (t->joiner)
-		make_ready(t->joiner);
-	switch_next(false);
-	panic("a dead thread runs");
-}
-
-void thread_join(struct thread *t)
-{
-	uint64_t flags;
-
-	might_sleep();
-	flags = sched_enter();
-	assert(!t->joiner);
-	t->joiner = current();
-	while (t->state != THREAD_DEAD) {
-		current()->state = THREAD_BLOCKED;
-		switch_next(false);
-	}
-	/* The lock came to us after its last switch: it is off its stack. */
-	assert(!t->on_cpu);
-	sched_leave(flags);
-	stack_free(t->stack);
-	slot_free(t);
-}
+/* ---- bindings, start ------------------------------------------------------ */
 
 void thread_bind_mm(struct mm *mm)
 {
@@ -419,6 +353,24 @@ void thread_init(void)
 	trap_set_handler(IRQ_TIMER, tick);
 	trap_set_handler(IRQ_RESCHED, resched);
 	trap_set_preempt(preempt_in_irq);
+}
+
+void thread_idle_polls(void)
+{
+	idle_polls = true;
+}
+
+/* Wait for an interrupt or, if idle CPUs spin, for one turn. */
+static void idle_wait(void)
+{
+	/* An IPI after this test ends the HLT at once. */
+	irq_disable();
+	if (!idle_polls && !cpu_need_resched()) {
+		cpu_wait();
+		return;
+	}
+	irq_enable();
+	cpu_pause();
 }
 
 void thread_idle_forever(void)
@@ -437,11 +389,6 @@ void thread_idle_forever(void)
 
 		switch_next(true);
 		sched_leave(flags);
-		/* An IPI after this test ends the HLT at once. */
-		irq_disable();
-		if (cpu_need_resched())
-			irq_enable();
-		else
-			cpu_wait();
+		idle_wait();
 	}
 }

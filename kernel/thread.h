@@ -5,7 +5,7 @@
  * One run queue, first in, first out, with an affinity mask per thread; the
  * tick preempts.  A thread may be bound to an address space: the hook loads it
  * whenever the thread gets a CPU, and the kernel's own table when it leaves,
- * so that "who has this mm loaded" is exact at every moment.
+ * so that the set of CPUs that have an mm loaded is exact at every moment.
  */
 #pragma once
 
@@ -37,17 +37,18 @@ struct thread {
 	void (*fn)(void *arg);    /* (I)                                      */
 	void *arg;                /* (I)                                      */
 	struct mm *mm;            /* (T) bound address space                  */
-	struct thread *joiner;    /* (S) who waits for the end                */
+	struct thread *joiner;    /* (S) the thread in thread_join()          */
 	uint32_t inject;          /* (T) allocations until one fails; 0: off  */
 	bool injected;            /* (T)                                      */
 	char *catch;              /* (T) a panic only ends this thread        */
 	size_t catch_len;         /* (I)                                      */
 	bool caught;              /* (T)                                      */
-	unsigned n_held;          /* (T)                                      */
+	bool explored;   /* (S) kernel/explore.h decides when it runs */
+	unsigned n_held; /* (T)                                      */
 	struct held_lock held[LOCKS_HELD]; /* (T) checking build             */
 };
 
-/* All but the idle ones.  For looking only: what runs changes meanwhile. */
+/* Returns all threads but the idle ones.  For display: they change meanwhile. */
 extern struct thread threads[THREADS_MAX];
 
 static inline struct thread *current(void)
@@ -55,35 +56,47 @@ static inline struct thread *current(void)
 	return cpu_current();
 }
 
-/* Make the boot CPU's present context a thread, start the tick.  Once. */
+/*
+ * Install the handlers of the tick and of rescheduling, on the boot CPU, once.
+ * The tick starts on each CPU in thread_idle_forever().
+ */
 void thread_init(void);
 
-/* The calling CPU's present context becomes its idle thread; never returns. */
+/*
+ * Let idle CPUs spin instead of halting.  Context: before thread_idle_forever() of
+ * any CPU.  Source: Linux's idle=poll.  QEMU's clock under -icount may lose
+ * instructions while the last CPU halts (tests/README.md, "Twice the same").
+ */
+void thread_idle_polls(void);
+
+/* Start the tick; the calling CPU's context becomes its idle thread. */
 noreturn void thread_idle_forever(void);
 
-/* Where stacks (of KSTACK_SIZE, lowest byte) come from and go. */
+/* Set the functions that allocate and free stacks (of KSTACK_SIZE; lowest byte). */
 void thread_set_stack_allocator(void *(*alloc)(void), void (*free)(void *));
 void thread_set_stack_size(size_t bytes);
 
-/* Called, preemption off, when next becomes the mm of this CPU (or NULL). */
+/* Sets the hook that loads an address space: called with preemption off when next, or
+ * NULL, becomes the mm of this CPU. */
 void thread_set_mm_switch(void (*fn)(struct mm *next));
 
-/* Called in every tick of CPU 0, in interrupt context. */
+/* Sets the hook called in every tick of every CPU, in interrupt context. */
 void thread_set_tick(void (*fn)(void));
 
 /*
- * A thread that runs fn(arg) on any CPU of the mask, at once.
- * Returns NULL when the table is full or no stack is left.
+ * Make a thread that runs fn(arg) on any CPU of the mask, from now on.
+ * Returns NULL if the table is full or there is no stack.  Context: may sleep.
  */
 struct thread *thread_create_on(uint64_t cpus, const char *name,
 				void (*fn)(void *arg), void *arg);
 struct thread *thread_create(const char *name, void (*fn)(void *arg),
 			     void *arg);
 
-/* Wait until it has ended; frees it.  Exactly once for every thread. */
+/* Waits until the thread has ended and frees it.  Exactly once for every thread.
+ * Context: may sleep. */
 void thread_join(struct thread *t);
 
-/* End the calling thread: unbinds its mm before anybody learns of it. */
+/* Ends the calling thread; unbinds its mm before thread_join() returns. */
 noreturn void thread_exit(void);
 
 /* Let others run; sleep at least ns.  Contexts that may sleep. */

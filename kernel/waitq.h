@@ -27,7 +27,7 @@ void waitq_init(struct waitq *q);
 void waitq_prepare(struct waitq *q, struct waiter *w);
 void waitq_finish(struct waitq *q, struct waiter *w);
 
-/* Wake the first, or everybody, who waits.  Any context. */
+/* Wake the first waiter, all waiters.  Context: any. */
 void wake_one(struct waitq *q);
 void wake_all(struct waitq *q);
 

@@ -15,6 +15,7 @@ import xml.etree.ElementTree as ET
 
 LINE = re.compile(r"( *)(?:(KTAP version 1)|(1)\.\.(\d+)"
                   r"|(ok|not ok) (\d+)(?: -)?(?: ([^#]*?))?(?: # ?(.*))?)$")
+COMPARED = re.compile(r"# \S+:\d+: ")  # what failed first
 TIME = re.compile(r"time_us=(\d+)")
 # The element of a directive; None: judged by ok and not ok.
 DIRECTIVES = {"SKIP": "skipped", "XFAIL": "skipped", "TODO": "skipped", "TIMEOUT": "error",
@@ -22,7 +23,7 @@ DIRECTIVES = {"SKIP": "skipped", "XFAIL": "skipped", "TODO": "skipped", "TIMEOUT
 
 
 class Block:
-    """One level: a version line, a plan, results; log: what is not yet anybody's."""
+    """One level: a version line, a plan, results; log: lines that belong to no result yet."""
 
     def __init__(self):
         self.plan, self.seen, self.cases, self.log = None, 0, [], []
@@ -42,12 +43,14 @@ def case(name, log, kind=None, message=""):
     return element
 
 
-def judge(verdict, directive):
-    """(kind, message) of a result line."""
+def judge(verdict, directive, log):
+    """(kind, message) of a result line and the lines before it."""
     word, _, why = (directive or "").partition(" ")
     if word in DIRECTIVES:
         return DIRECTIVES[word], why if word == "SKIP" else f"{word} {why}".strip()
-    return (None, "") if verdict == "ok" else ("failure", directive or "not ok")
+    compared = [line[2:] for line in log if COMPARED.match(line)]
+    return (None, "") if verdict == "ok" else (
+        "failure", directive or (compared or ["not ok"])[0])
 
 
 class Report:
@@ -79,7 +82,7 @@ class Report:
         self.suites.append(suite)
 
     def result(self, depth, verdict, name, directive):
-        kind, message = judge(verdict, directive)
+        kind, message = judge(verdict, directive, self.open[depth].log if depth < len(self.open) else [])
         while len(self.open) > depth + 2:
             self.close("error", "no result follows")
         block = self.open[depth]
@@ -130,12 +133,16 @@ def convert(text):
     return root
 
 
-def main():
-    root = convert(sys.stdin.buffer.read().decode("utf-8", "replace"))
+def write(text, out):
+    root = convert(text)
     if root is None:
         sys.exit("ktap2junit: no KTAP in the input")
     ET.indent(root)
-    sys.stdout.buffer.write(ET.tostring(root, "utf-8", xml_declaration=True) + b"\n")
+    out.write(ET.tostring(root, "utf-8", xml_declaration=True) + b"\n")
+
+
+def main():
+    write(sys.stdin.buffer.read().decode("utf-8", "replace"), sys.stdout.buffer)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_firmware.c - what loader and firmware say, spoiled at random
+ * fuzz_firmware.c - loader data and firmware tables with random errors
  *
  * Runs on the host under the address and undefined-behaviour sanitizers: the
- * parsers are pure functions over a reader.  Each read is given a buffer of
- * exactly the bytes asked for, so that one byte too far is seen.
+ * parsers are pure functions over a reader.  Each read gets a buffer of exactly
+ * the requested bytes, so that one byte too far is seen.
  */
 #include <sanitizer/asan_interface.h>
 #include <string.h>
 #include "boot/multiboot.h"
-#include "drivers/acpi.h"
-#include "iommu/ivrs.h"
-#include "iommu/port.h"
+#include "drivers/acpi_madt.h"
+#include "iommu/core/ivrs.h"
+#include "iommu/hw/port.h"
 #include "tests/host/host.h"
 
 #define MEMORY (1u << 20)
@@ -148,8 +148,8 @@ static void loader(void)
 	printf("ok loader: %u of %u spoiled blocks refused\n", refused, ROUNDS);
 }
 
-/* An MCFG gives an aligned window or a sentence. */
-static void windows(void)
+/* An MCFG gives an aligned base or an error message. */
+static void config_spaces(void)
 {
 	static struct acpi_table table;
 	struct acpi_mcfg mcfg;
@@ -204,37 +204,46 @@ static void good_ivrs(void)
 	checksum(IVRS, at - IVRS, 9);
 }
 
-/* Parse it so that a look behind its end is seen. */
+static struct iommu_ids ids;
+static struct iommu_alias aliases[IOMMU_ALIASES];
+static unsigned n_aliases;
+
+/* Parse it such that a read past its end is seen. */
 static const char *parse_exactly(struct acpi_table *table, struct ivrs *ivrs)
 {
 	size_t left = sizeof(table->bytes) - table->length;
 	const char *why;
+	uint16_t devid;
 
 	ASAN_POISON_MEMORY_REGION(table->bytes + table->length, left);
 	why = ivrs_parse(table, ivrs);
+	for (unsigned i = 0; i < ivrs->n_units && !why; i++)
+		why = ivrs_ids(ivrs, i, &ids, aliases, &n_aliases);
+	if (!why)
+		(void)ivrs_ioapic(ivrs, (uint8_t)below(256), &devid);
 	ASAN_UNPOISON_MEMORY_REGION(table->bytes + table->length, left);
 	return why;
 }
 
-static void check_ivrs(const struct ivrs *ivrs)
+static void check_ivrs(struct ivrs *ivrs)
 {
-	struct mem_range low = { 0, ivrs->mmio }, all = { 0, UINT64_MAX };
+	struct mem_range all = { 0, UINT64_MAX };
 
-	CHECK(ivrs->mmio && ivrs->mmio % IOMMU_MMIO_SIZE == 0);
-	CHECK(ivrs->mmio + IOMMU_MMIO_SIZE <= PA_MAX);
-	CHECK(!ivrs_check_mmio(ivrs, &low, 1));
-	CHECK(ivrs_check_mmio(ivrs, &all, 1));
-	CHECK(ivrs->n_ranges <= IVRS_RANGES);
-	for (unsigned i = 0; i < ivrs->n_ranges; i++) {
-		const struct ivrs_range *r = &ivrs->ranges[i];
+	for (unsigned i = 0; i < ivrs->n_units; i++) {
+		const struct ivrs_unit *u = &ivrs->units[i];
 
-		CHECK(r->first <= r->last);
-		CHECK(ivrs_covers(ivrs, r->first) &&
-		      ivrs_covers(ivrs, r->last));
+		CHECK(u->bad || (u->mmio && u->mmio % IOMMU_MMIO_SIZE == 0));
+		CHECK(u->bad || u->mmio + IOMMU_MMIO_SIZE <= PA_MAX);
 	}
+	CHECK(n_aliases <= IOMMU_ALIASES);
+	for (unsigned i = 0; i < n_aliases; i++)
+		CHECK(aliases[i].first <= aliases[i].last);
+	ivrs_refuse_unity(ivrs, &all, 1, UINT64_MAX);
+	for (unsigned i = 0; i < ivrs->n_unity; i++)
+		CHECK(ivrs->unity[i].bad);
 }
 
-/* An IVRS gives registers that may be, and ranges in order, or a sentence. */
+/* An IVRS gives valid registers and sorted ranges, or an error message. */
 static void iommus(void)
 {
 	static struct acpi_table table;
@@ -244,14 +253,15 @@ static void iommus(void)
 	good_ivrs();
 	CHECK(!acpi_find(read_exactly, "IVRS", NULL, &table));
 	CHECK(!parse_exactly(&table, &ivrs));
-	CHECK(ivrs.mmio == 0xfed80000 && ivrs.devid == 0x18);
-	CHECK(ivrs.n_ranges == 3 && ivrs_covers(&ivrs, 0x93));
+	CHECK(ivrs.n_units == 1 && ivrs.units[0].mmio == 0xfed80000);
+	CHECK(ivrs.units[0].devid == 0x18 && !ivrs.units[0].disagrees);
+	CHECK(ids_test(ids.covers, 0x93) && !ids_test(ids.covers, 0x98));
 	check_ivrs(&ivrs);
 	CHECK(acpi_find(read_exactly, "IVRS", "IVRS", &table));
 	give_back();
 	for (host_round = 0; host_round < ROUNDS; host_round++) {
 		good_ivrs();
-		/* Mostly near the truth, sometimes cut off, sometimes noise. */
+		/* Mostly almost valid, sometimes cut off, sometimes noise. */
 		memcpy(&table.length, memory + IVRS + 4, 4);
 		spoil(IVRS + 36, 150);
 		if (host_round % 4 == 0)
@@ -266,6 +276,125 @@ static void iommus(void)
 	}
 	CHECK(refused > ROUNDS / 10 && refused < ROUNDS);
 	printf("ok iommus: %u of %u spoiled tables refused\n", refused, ROUNDS);
+}
+
+/* Append an entry of this kind and length; four bytes at 4 and at 8. */
+static uint8_t *entry(struct acpi_table *t, uint8_t kind, uint8_t len,
+		      uint32_t at4, uint32_t at8)
+{
+	uint8_t *p = t->bytes + t->length;
+
+	memset(p, 0, len);
+	p[0] = kind;
+	p[1] = len;
+	memcpy(p + 4, &at4, 4);
+	if (len >= 12)
+		memcpy(p + 8, &at8, 4);
+	t->length += len;
+	return p;
+}
+
+/* Entries of real tables, and entries that no table should have. */
+static void processors(void)
+{
+	static struct acpi_table t;
+	static struct acpi_madt madt;
+
+	t.length = 44;
+	entry(&t, 9, 16, 0x108, 1);
+	entry(&t, 9, 16, 0x108, 1); /* listed twice */
+	entry(&t, 9, 16, 0x109, 2); /* not enabled */
+	entry(&t, 9, 16, 0xff, 1);
+	entry(&t, 9, 16, UINT32_MAX, 1); /* the broadcast */
+	entry(&t, 0, 8, 1, 0)[3] = 0xff; /* the broadcast */
+	entry(&t, 0, 8, 0, 0)[3] = 8;    /* disabled */
+	entry(&t, 5, 12, 0xfee00000, 1);
+	entry(&t, 1, 12, 0xfec00000, 0)[2] = 7;
+	entry(&t, 16, 16, 0, 0); /* CPUs are woken through memory */
+	CHECK(!acpi_parse_madt(&t, &madt));
+	CHECK(madt.cpus == 2 && madt.ids[0] == 0x108 && madt.ids[1] == 0xff);
+	CHECK(madt.broadcast == 2 && !madt.beyond && madt.mailbox);
+	CHECK(madt.lapic == 0x1fee00000 && madt.ioapic_id == 7);
+	t.length = 44 + 16 + 15; /* the second is cut off */
+	CHECK(acpi_parse_madt(&t, &madt) && madt.cpus == 1);
+
+	t.length = 44;
+	for (unsigned i = 0; i < ACPI_MAX_CPUS + 3; i++)
+		entry(&t, 0, 8, 1, 0)[3] = (uint8_t)i;
+	CHECK(!acpi_parse_madt(&t, &madt));
+	CHECK(madt.cpus == ACPI_MAX_CPUS && madt.beyond == 3);
+	printf("ok processors\n");
+}
+
+/* Put an XSDT of these tables at 24000h, and an RSDP of ACPI 2.0 at pa. */
+static void modern_root(pa_t pa, uint32_t rsdt)
+{
+	put(0x24000, "XSDT", 4);
+	put32(0x24004, 36 + 16);
+	put64(0x24024, 0x22000);
+	put64(0x2402c, 0x21000);
+	checksum(0x24000, 52, 9);
+	put(pa, "RSD PTR ", 8);
+	memory[pa + 15] = 2;
+	put32(pa + 16, rsdt);
+	put32(pa + 20, 36);
+	put64(pa + 24, 0x24000);
+	checksum(pa, 20, 8);
+	checksum(pa, 36, 32);
+}
+
+static bool finds(const char *signature)
+{
+	static struct acpi_table table;
+	const char *why = acpi_find(read_exactly, signature, NULL, &table);
+
+	give_back();
+	return !why && !memcmp(table.bytes, signature, 4);
+}
+
+/* Test the places of the RSDP, and which root table is used. */
+static void roots(void)
+{
+	static struct acpi_table table;
+
+	good_tables();
+	memory[0xe0000] = 'X'; /* only in the EBDA, to its last place */
+	put32(0x40e, 0x9fc0);
+	CHECK(!finds("APIC"));
+	modern_root(0x9fc00 + 1024 - 48, 0);
+	CHECK(finds("APIC") && finds("MCFG"));
+	modern_root(0x9fc00 + 1024, 0);
+	memory[0x9fc00 + 1024 - 48] = 'X';
+	CHECK(!finds("APIC"));
+
+	good_tables(); /* the XSDT is preferred to the RSDT, which lists less */
+	put32(0x20004, 40);
+	checksum(0x20000, 40, 9);
+	CHECK(finds("APIC") && !finds("MCFG"));
+	modern_root(0xe0000, 0x20000);
+	CHECK(finds("APIC") && finds("MCFG"));
+	memory[0x24030] ^= 1; /* damaged: the RSDT is used */
+	CHECK(finds("APIC") && !finds("MCFG"));
+	modern_root(0xe0000, 0x20000);
+	memory[0xe0000 + 33] ^= 1; /* a second checksum that is wrong */
+	CHECK(finds("APIC") && !finds("MCFG"));
+	modern_root(0xe0000, 0x20000);
+	memory[0xe0000 + 15] = 0; /* ACPI 1.0: what follows is not its own */
+	checksum(0xe0000, 20, 8);
+	CHECK(finds("APIC") && !finds("MCFG"));
+	CHECK(!strcmp(acpi_find(read_exactly, "IVRS", NULL, &table),
+		      "the ACPI root table lists no table `IVRS`"));
+	give_back();
+
+	good_tables(); /* the loader's copy is tried first */
+	memory[0xe0000] = 'X';
+	modern_root(0x30000, 0);
+	acpi_set_rsdp(0x30000);
+	CHECK(finds("MCFG"));
+	acpi_set_rsdp(0x30010);
+	CHECK(!finds("MCFG"));
+	acpi_set_rsdp(0);
+	printf("ok roots\n");
 }
 
 static void firmware(void)
@@ -289,7 +418,10 @@ static void firmware(void)
 	for (host_round = 0; host_round < ROUNDS / 20; host_round++) {
 		good_tables();
 		spoil(0x21000, 102);
-		/* Half with a checksum that holds: the parser must cope. */
+		/*
+		 * Half of the tables have a valid checksum: the parser must
+		 * cope.
+		 */
 		if (host_round % 2)
 			checksum(0x21000, 102, 9);
 		refused += acpi_find(read_exactly, "APIC", NULL, &table) ||
@@ -297,7 +429,7 @@ static void firmware(void)
 		CHECK(madt.cpus <= ACPI_MAX_CPUS);
 		give_back();
 	}
-	windows();
+	config_spaces();
 	CHECK(refused > 0);
 	printf("ok firmware: %u spoiled tables refused\n", refused);
 }
@@ -307,6 +439,8 @@ int main(int argc, char **argv)
 	host_begin(argc, argv);
 	loader();
 	firmware();
+	roots();
+	processors();
 	iommus();
 	return 0;
 }

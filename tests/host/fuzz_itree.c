@@ -3,8 +3,9 @@
  * fuzz_itree.c - kernel/itree.c against a sorted list
  *
  * After every change the whole tree is checked (order, colours, max_last), and
- * searches must give the very nodes that a look at each gives, in the same
- * order.  A removed node is freed, so that the sanitizer sees who remembers it.
+ * searches must return exactly the nodes that a scan of the list returns, in
+ * the same order.  A removed node is freed, so that the sanitizer sees any
+ * later use.
  */
 #include <stdarg.h>
 #include <stdbool.h>
@@ -104,7 +105,7 @@ static void insert(uint64_t start, uint64_t last)
 
 	*node = (struct itree_node){ .start = start, .last = last };
 	itree_insert(&tree, node);
-	/* Who was there first stays before a newcomer of equal start. */
+	/* Nodes of equal start keep their order of insertion. */
 	for (at = n_list++; at && start < list[at - 1]->start; at--)
 		list[at] = list[at - 1];
 	list[at] = node;
@@ -139,7 +140,7 @@ static void random_range(uint64_t span, uint64_t *start, uint64_t *last)
 	*last = *start + length < *start ? UINT64_MAX : *start + length;
 }
 
-/* Three in four changes lead to a size that itself changes now and then. */
+/* Three in four changes lead to a target size, which changes now and then. */
 static void random_trees(unsigned rounds, unsigned size, uint64_t span)
 {
 	uint64_t start, last;
@@ -167,7 +168,7 @@ static void random_trees(unsigned rounds, unsigned size, uint64_t span)
 	printf("ok itree: %u changes of up to %u nodes\n", rounds, most);
 }
 
-/* Every order of coming and going of five intervals, all searches. */
+/* Test every order of insertion and removal of five intervals, all searches. */
 #define FEW 5
 
 static void every_search(void)

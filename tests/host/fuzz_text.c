@@ -2,12 +2,12 @@
 /*
  * fuzz_text.c - kernel/string.c and kernel/printk.c against the host's libc
  *
- * Both are given the same random input and must agree in every byte and in what
- * they return.  Memory ends at a page that is not there, because the sanitizer
- * does not see what the kernel's inline assembly touches.
+ * Both get the same random input and must agree in every byte and return value.
+ * Memory ends at an unmapped page, because the sanitizer does not see the
+ * accesses of the kernel's inline assembly.
  *
- * Arguments of any type travel as 64-bit words: in this ABI an int is the low
- * half of one, and whoever reads more than that disagrees with the host.
+ * Arguments of any type are passed as 64-bit words: in this ABI an int is the
+ * low half of one, and code that reads more disagrees with the host.
  */
 #include <fnmatch.h>
 #include <stdarg.h>
@@ -20,7 +20,7 @@
 #define PAGE   4096
 #define ROUNDS 500000
 
-/* The kernel's, renamed by the Makefile. */
+/* The kernel's functions, renamed by the Makefile. */
 void *kernel_memcpy(void *to, const void *from, size_t n);
 void *kernel_memmove(void *to, const void *from, size_t n);
 void *kernel_memset(void *to, int byte, size_t n);
@@ -54,7 +54,7 @@ void lock_forget(const void *lock, const char *name)
 	abort();
 }
 
-/* One page between two that are not there. */
+/* Map one page between two unmapped ones. */
 static char *guarded_page(void)
 {
 	char *p = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE,
@@ -66,13 +66,13 @@ static char *guarded_page(void)
 	return p + PAGE;
 }
 
-/* Where n bytes begin: often such that they end with the page. */
+/* Choose where n bytes begin: often such that they end with the page. */
 static size_t place(size_t n)
 {
 	return below(3) ? PAGE - n : below(PAGE - n + 1);
 }
 
-/* The host works on h, the kernel on k, which were equal. */
+/* The host works on h, the kernel on k; both were equal before. */
 static void move_once(char *h, char *k, const char *from)
 {
 	size_t n = below(8) ? below(40) : below(PAGE + 1);
@@ -110,7 +110,7 @@ static void moves(void)
 	printf("ok moves: %u\n", ROUNDS);
 }
 
-/* A string of at most max letters that ends with the page. */
+/* Return a string of at most max letters that ends with the page. */
 static char *random_text(char *page, size_t max, const char *letters)
 {
 	size_t n = below(max + 1);
@@ -146,7 +146,7 @@ static void compare_once(char *p, char *q)
 	CHECK(kernel_strchr(a, c) == strchr(a, c), "%s %d", a, c);
 }
 
-/* By the definition: the last letters are equal, or one edit undoes them. */
+/* By the definition: the last letters are equal, or one edit makes them so. */
 static unsigned slow_distance(const char *a, size_t la, const char *b,
 			      size_t lb)
 {
@@ -193,7 +193,7 @@ static void strings(void)
 
 #define ARGS 8
 
-/* The kernel's format, what means the same to the host, and the arguments. */
+/* The kernel's format, the host's equivalent, and the arguments. */
 struct formats {
 	char kernel[256], host[256];
 	uint64_t args[ARGS];
@@ -238,7 +238,7 @@ static void add_text(struct formats *f)
 	f->args[f->n++] = (uintptr_t)text;
 }
 
-/* The kernel's # puts 0x before 0 too, ISO's does not: no 0 is asked. */
+/* The kernel's # puts 0x before 0 too, ISO's does not: avoid 0. */
 static void add_conversion(struct formats *f)
 {
 	static const char *const lengths[] = { "", "l", "ll", "z" };
@@ -310,7 +310,7 @@ static void format_once(struct formats *f)
 	free(got);
 }
 
-/* What is no conversion is printed as it stands. */
+/* Text that is no conversion is printed as it is. */
 static void unknown_conversions(void)
 {
 	char format[3] = "%", got[8];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * host.h - what the tests on the host share: a seed, and how they fail
+ * host.h - common to the tests on the host: a seed, and how they fail
  *
- *	build/host/fuzz_x [SEED]
+ * 	build/host/fuzz_x [SEED]
  *
  * The same seed is the same run; a failure prints the seed and the round.
  */
@@ -24,7 +24,7 @@ static inline void host_begin(int argc, char **argv)
 	host_rng = rng_seed(host_seed);
 }
 
-/* A number below n > 0. */
+/* Return a number below n > 0. */
 static inline uint64_t below(uint64_t n)
 {
 	return rng_below(&host_rng, n);

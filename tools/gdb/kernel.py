@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""gdb commands that know the kernel; they read, and call nothing in it.
+"""gdb commands for this kernel; they only read memory, and call no function of it.
 
     k-pt ADDRESS [MM]   the entries from the root of MM (or CR3) to the leaf
-    k-page PFN          what a frame is used for, and by how many
+    k-page PFN          kind, references, mappings and pins of a frame
     k-threads           every thread and its state
-    k-lock              who holds which lock (checking build)
+    k-lock              every held lock and its thread (checking build)
     k-trace [N]         the last N probes of all CPUs, oldest first
 
 Tables are read by physical address, so that k-pt works in the middle of boot
@@ -25,7 +25,7 @@ def number(expression):
 
 
 def static(file, name):
-    """A static variable, whatever the frame that we stopped in calls so."""
+    """A static variable of that file."""
     return gdb.parse_and_eval(f"'{file}'::{name}")
 
 
@@ -106,12 +106,12 @@ class Page(Command):
         count = int(page["count"])
         kind = gdb.parse_and_eval(f"(enum page_kind){int(page['flags']) & 15}")
         yield (f"{kind} refs {count & 0xffffffff} maps {count >> 32} pins {int(page['pins'])} "
-               f"flags {int(page['flags']):#x} mapping {int(page['mapping']):#x} "
+               f"flags {int(page['flags']):#x} mapping {int(page['mapping']['next']):#x} "
                f"index {int(page['index']):#x}")
 
 
 def all_threads():
-    """(who, thread) of every thread that exists, the idle ones last."""
+    """(thread id, or cpuN of an idle thread; thread) of every thread, the idle ones last."""
     for array, idle in ((static("kernel/thread.c", "threads"), False),
                         (static("kernel/thread.c", "idle"), True)):
         for i in range(array.type.range()[1] + 1):
@@ -125,23 +125,23 @@ class Threads(Command):
     name = "k-threads"
 
     def run(self, argument):
-        for who, t in all_threads():
+        for label, t in all_threads():
             state = "RUNNING" if t["on_cpu"] else str(t["state"]).replace("THREAD_", "")
-            yield (f"{who} {t['name'].string()} {state} locks {int(t['n_held'])} "
+            yield (f"{label} {t['name'].string()} {state} locks {int(t['n_held'])} "
                    f"mm {int(t['mm']):#x} sp {int(t['sp']):#x}")
 
 
 class Lock(Command):
     """k-lock: every lock that a thread holds or waits for, outermost first.
-The last one of a thread that does not get on is the one that it waits for."""
+The last lock of a blocked thread is the one that it waits for."""
 
     name = "k-lock"
 
     def run(self, argument):
-        for who, t in all_threads():
+        for label, t in all_threads():
             for i in range(int(t["n_held"])):
                 h = t["held"][i]
-                yield (f"{who} {t['name'].string()} {h['rank']} {h['name'].string()} "
+                yield (f"{label} {t['name'].string()} {h['rank']} {h['name'].string()} "
                       f"{'spinning' if h['spinning'] else 'sleeping'} {int(h['lock']):#x}")
 
 

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ppr.c - from a group of page requests to its answer
+ *
+ *   ready ──a worker takes it──► in work ──fault function, page by page──►
+ *       answered ──► free
+ *
+ * A device cannot take more than its share: it has PPR_DEVICE_MAX groups at most,
+ * occupies at most all workers but one, and the devices are served in turn.
+ *
+ * Unbind sets `dying`, after which no fault is begun for the binding, and waits
+ * until `pending`, the number of its groups that are ready or in work, is 0.
+ *
+ * Locks: ppr->lock for everything.  No lock is held while a fault is served or an
+ * answer is queued.
+ */
+#include "iommu/sva/ppr_priv.h"
+#include "kernel/err.h"
+#include "kernel/panic.h"
+#include "mm/frame/pool.h"
+
+static struct pool devices, bindings;
+
+void ppr_init(void)
+{
+	pool_init(&devices, "ppr device", sizeof(struct ppr_device));
+	pool_init(&bindings, "ppr binding", sizeof(struct ppr_binding));
+	ppr_log_init();
+}
+
+/* ---- answers ------------------------------------------------------------ */
+
+void ppr_answer(struct ppr *p, uint16_t devid, uint32_t pasid, uint16_t tag,
+		enum ppr_status status)
+{
+	struct command c =
+		command_complete_ppr_request(devid, pasid, tag, status);
+	unsigned i = status == PPR_SUCCESS ? 0 : status == PPR_INVALID ? 1 : 2;
+
+	require(locks_below(RANK_PPR));
+	PROBE(ppr_answer, (uint64_t)devid << 16 | tag, status);
+	if (queue_run(&p->iommu->queue, &c, 1))
+		return; /* the ring is broken, and was dumped */
+	spin_lock(&p->lock);
+	p->stats.answers[i]++;
+	spin_unlock(&p->lock);
+}
+
+/* ---- lookup -------------------------------------------------------------- */
+
+struct ppr_device *ppr_device_of(struct ppr *p, uint16_t devid)
+{
+	struct ppr_device *d;
+
+	require(spin_held(&p->lock));
+	TAILQ_FOREACH (d, &p->devices, link)
+		if (d->devid == devid)
+			return d;
+	return NULL;
+}
+
+struct ppr_binding *ppr_binding_of(struct ppr_device *d, uint32_t pasid)
+{
+	struct ppr_binding *b;
+
+	require(spin_held(&d->ppr->lock));
+	LIST_FOREACH (b, &d->bindings, link)
+		if (b->pasid == pasid)
+			return b;
+	return NULL;
+}
+
+/* ---- workers ------------------------------------------------------------- */
+
+/* Take the next ready group into work; NULL if no group may be taken. */
+static struct ppr_group *group_take(struct ppr *p)
+{
+	struct ppr_group *g = NULL;
+	struct ppr_device *d;
+
+	spin_lock(&p->lock);
+	TAILQ_FOREACH (d, &p->devices, link) {
+		if (d->working >= p->share)
+			continue;
+		g = TAILQ_FIRST(&d->ready);
+		if (!g)
+			continue;
+		TAILQ_REMOVE(&d->ready, g, link);
+		d->working++;
+		PROBE(ppr_take, d->devid, g->tag);
+		/* The next turn is another device's. */
+		TAILQ_REMOVE(&p->devices, d, link);
+		TAILQ_INSERT_TAIL(&p->devices, d, link);
+		break;
+	}
+	spin_unlock(&p->lock);
+	return g;
+}
+
+/* Call the fault function for each request of the group, and answer the group. */
+static void group_serve(struct ppr *p, struct ppr_group *g)
+{
+	struct ppr_binding *b = g->binding;
+	uint16_t devid = g->device->devid;
+
+	for (unsigned i = 0; i < g->n && g->status == PPR_SUCCESS; i++) {
+		const struct ppr_request *r = &g->request[i];
+
+		if (READ_ONCE(b->dying)) {
+			g->status = PPR_INVALID;
+			break;
+		}
+		PROBE(ppr_fault, r->va, r->access);
+		g->status = b->fault(b->arg, r->va, r->access);
+	}
+	ppr_answer(p, devid, g->pasid, g->tag, g->status);
+	spin_lock(&p->lock);
+	g->device->working--;
+	WRITE_ONCE(b->pending, b->pending - 1);
+	ppr_group_free(g);
+	spin_unlock(&p->lock);
+	wake_all(&p->wake);
+}
+
+static void ppr_worker(void *arg)
+{
+	struct ppr *p = arg;
+	struct ppr_group *g;
+
+	for (;;) {
+		g = NULL;
+		wait_event(&p->wake,
+			   (g = group_take(p)) || READ_ONCE(p->stopping));
+		if (!g)
+			return;
+		group_serve(p, g);
+	}
+}
+
+/* ---- life ---------------------------------------------------------------- */
+
+int ppr_start(struct ppr *p, struct iommu *iommu)
+{
+	unsigned most =
+		cpu_count() < PPR_WORKERS ? cpu_count() + 1 : PPR_WORKERS;
+
+	require(may_sleep());
+	*p = (struct ppr){ .iommu = iommu };
+	spin_init(&p->lock, RANK_PPR, "ppr");
+	TAILQ_INIT(&p->devices);
+	waitq_init(&p->wake);
+	p->share = most - 1; /* one worker is left for the other devices */
+	while (p->n_workers < most) {
+		struct thread *t = thread_create("ppr", ppr_worker, p);
+
+		if (!t) {
+			ppr_stop(p);
+			return err(ENOMEM);
+		}
+		p->workers[p->n_workers++] = t;
+	}
+	iommu_set_handlers(iommu, NULL, ppr_on_request, ppr_on_lost, p);
+	return 0;
+}
+
+void ppr_stop(struct ppr *p)
+{
+	require(may_sleep());
+	assert(TAILQ_EMPTY(&p->devices));
+	iommu_set_handlers(p->iommu, NULL, NULL, NULL, NULL);
+	iommu_settle(p->iommu); /* no handler of ours still runs */
+	WRITE_ONCE(p->stopping, true);
+	wake_all(&p->wake);
+	while (p->n_workers)
+		thread_join(p->workers[--p->n_workers]);
+}
+
+/* Make a device without bindings; NULL: no memory.  Context: p->lock held. */
+static struct ppr_device *device_make(struct ppr *p, uint16_t devid)
+{
+	struct ppr_device *d;
+
+	require(spin_held(&p->lock));
+	d = pool_alloc(&devices);
+	if (!d)
+		return NULL;
+	d->ppr = p;
+	d->devid = devid;
+	TAILQ_INIT(&d->open);
+	TAILQ_INIT(&d->ready);
+	LIST_INIT(&d->bindings);
+	TAILQ_INSERT_TAIL(&p->devices, d, link);
+	return d;
+}
+
+/* Free a device without bindings.  Context: p->lock held; no group is ready. */
+static void device_drop(struct ppr *p, struct ppr_device *d)
+{
+	require(spin_held(&p->lock));
+	assert(TAILQ_EMPTY(&d->ready) && !d->working);
+	ppr_drop_open(p, d, PPR_ANY_PASID);
+	assert(!d->held);
+	TAILQ_REMOVE(&p->devices, d, link);
+	pool_free(&devices, d);
+}
+
+int ppr_bind(struct ppr *p, uint16_t devid, uint32_t pasid, ppr_fault_fn *fault,
+	     void *arg, struct ppr_binding **out)
+{
+	struct ppr_binding *b;
+	struct ppr_device *d;
+	int error = 0;
+
+	require(locks_below(RANK_PPR));
+	b = pool_alloc(&bindings);
+	if (!b)
+		return err(ENOMEM);
+	*b = (struct ppr_binding){ .pasid = pasid, .fault = fault, .arg = arg };
+	spin_lock(&p->lock);
+	d = ppr_device_of(p, devid);
+	if (d && ppr_binding_of(d, pasid))
+		error = err(EBUSY);
+	else if (!d && !(d = device_make(p, devid)))
+		error = err(ENOMEM);
+	if (!error) {
+		b->device = d;
+		LIST_INSERT_HEAD(&d->bindings, b, link);
+	}
+	spin_unlock(&p->lock);
+	if (error)
+		pool_free(&bindings, b);
+	else
+		*out = b;
+	return error;
+}
+
+void ppr_unbind(struct ppr *p, struct ppr_binding *b)
+{
+	struct ppr_device *d = b->device;
+
+	require(may_sleep());
+	spin_lock(&p->lock);
+	WRITE_ONCE(b->dying, true);
+	spin_unlock(&p->lock);
+	wait_event(&p->wake, !READ_ONCE(b->pending));
+	/* The worker that set pending to 0 has released the lock when we hold it. */
+	spin_lock(&p->lock);
+	LIST_REMOVE(b, link);
+	ppr_drop_open(p, d, b->pasid); /* not for the next process */
+	if (LIST_EMPTY(&d->bindings))
+		device_drop(p, d);
+	spin_unlock(&p->lock);
+	pool_free(&bindings, b);
+}
+
+struct ppr_stats ppr_stats(struct ppr *p)
+{
+	struct ppr_stats s;
+
+	spin_lock(&p->lock);
+	s = p->stats;
+	spin_unlock(&p->lock);
+	return s;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pmm_block.c - allocate and free blocks of 2^order frames
+ *
+ *   pages_alloc()        head: KERNEL, order      tails: KERNEL, PG_TAIL
+ *   pages_alloc_bare()   head: KERNEL, order,     tails: FREE, as in the lists
+ *                              PG_BARE
+ *
+ * A block of 2 MiB is one page as long as it is whole.  Its 511 tails would be
+ * written at each allocation and again when it is freed: 5,600 instructions.  So
+ * those of a bare block stay as they are in the lists, and code that finds such a
+ * frame by its number asks its head (page_head()).  The checks stay: the head knows that it
+ * was freed twice, and the checking build looks at the poison of each frame.
+ */
+#include "kernel/inject.h"
+#include "mm/frame/buddy.h"
+#include "mm/frame/state.h"
+
+void frame_check_free(const struct page *page)
+{
+	const uint64_t *hurt = frame_poison_hurt(page);
+
+	assert(!page_count(page));
+	if (hurt)
+		panic("frame %#lx was written after it was freed: "
+		      "offset %#lx holds %#lx",
+		      pfn_of(page), (va_t)hurt & ~PAGE_MASK, *hurt);
+}
+
+/* Take a block out of the lists.  Returns NULL when there is none. */
+static struct page *take(unsigned order)
+{
+	struct page *page;
+
+	assert(order < PMM_ORDERS);
+	if (inject_should_fail())
+		return NULL;
+	spin_lock(&pmm_lock);
+	page = buddy_take(order);
+	spin_unlock(&pmm_lock);
+	return page;
+}
+
+struct page *pages_alloc(unsigned order)
+{
+	struct page *page;
+
+	if (!order)
+		return page_alloc();
+	page = take(order);
+	if (!page)
+		return NULL;
+	for (unsigned i = 1; i < 1u << order; i++)
+		frame_ready(page + i, PG_TAIL, 0);
+	frame_ready(page, FIELD_PREP(PG_ORDER, order), PAGE_REF);
+	return page;
+}
+
+/* Check the free frames of a block, and forget that they hold poison. */
+static void check_tails(struct page *page, unsigned order)
+{
+	for (unsigned i = 1; i < 1u << order; i++) {
+		assert((page_flags(page + i) & (PG_KIND | PG_BUDDY)) ==
+		       PAGE_FREE);
+		frame_check_free(page + i);
+		atomic_store_explicit(&page[i].flags, PAGE_FREE,
+				      memory_order_relaxed);
+	}
+}
+
+struct page *pages_alloc_bare(unsigned order)
+{
+	struct page *page = take(order);
+
+	if (!page)
+		return NULL;
+	if (CONFIG_CHECK)
+		check_tails(page, order);
+	san_unpoison(page_va(page), PAGE_SIZE << order);
+	frame_ready(page, FIELD_PREP(PG_ORDER, order) | PG_BARE, PAGE_REF);
+	return page;
+}
+
+void block_free(struct page *page)
+{
+	uint32_t flags = page_flags(page);
+	unsigned order = page_order(page);
+
+	/* Tails of a bare block are free already, but for PG_DIRTY of some. */
+	if (CONFIG_CHECK || (flags & (PG_BARE | PG_PARTS)) != PG_BARE)
+		for (unsigned i = 1; i < 1u << order; i++)
+			frame_dead(page + i);
+	frame_dead(page);
+	san_poison(page_va(page), PAGE_SIZE << order, SAN_FREED);
+	spin_lock(&pmm_lock);
+	buddy_give(page, order);
+	spin_unlock(&pmm_lock);
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pt.c - add tables, iterate, map, unmap, prune
+ *
+ * Inside this file addresses are compared as [first, last], both inclusive, so
+ * that the end of the kernel half, 2^64, needs no special case.  In the interface
+ * ranges are half-open as everywhere, and an end of 0 means 2^64.
+ *
+ *        pt_slot_slow          pt_prune
+ *      3 [  ......X...... ]    3 [  ......X...... ]   3. unlink 2's table
+ *                 |  last                 |
+ *      2 [  .*.........   ]    2 [  .*.........   ]   2. unlink 1's table
+ *            |  second               |
+ *      1 [    ..*......   ]    1 [    ..*......   ]   1. unlink the leaf table
+ *               |  first                |
+ *      0 [    new         ]    0 [    empty       ]
+ *
+ * pt_slot_slow() links the finished path into the tree by its top entry, last:
+ * an MMU that walks the tree at the same time meets all of it or nothing.
+ */
+#include "mm/pt/pt.h"
+#include "kernel/err.h"
+#include "kernel/probe.h"
+#include "mm/frame/pmm.h"
+
+/* Return true if the tree covers [first, last]. */
+static bool in_bounds(const struct pt *pt, va_t first, va_t last)
+{
+	return first <= last && first >= pt->bottom && last <= pt->top - 1;
+}
+
+/* ---------------------------------------------------------- life of a tree */
+
+/* Allocate an empty table; NULL without memory. */
+static struct page *table_make(struct pt *pt)
+{
+	struct page *table = pt->new_table();
+
+	if (table) {
+		page_set_kind(table, PAGE_TABLE);
+		assert(!pt_live(table));
+	}
+	return table;
+}
+
+int pt_init(struct pt *pt, const struct pt_format *format, unsigned levels,
+	    va_t bottom, va_t top, struct page *(*new_table)(void))
+{
+	struct page *root;
+
+	assert(levels >= format->min_levels && levels <= format->max_levels);
+	pt->format = format;
+	pt->levels = levels;
+	pt->bottom = bottom;
+	pt->top = top;
+	pt->new_table = new_table ? new_table : page_alloc_zeroed;
+	root = table_make(pt);
+	if (!root)
+		return err(ENOMEM);
+	pt->root = page_va(root);
+	pt->tables = 1;
+	return 0;
+}
+
+void pt_destroy(struct pt *pt, pt_release_fn *fn, void *arg)
+{
+	pt_prune(pt, pt->bottom, pt->top, fn, arg);
+	assert(pt->tables == 1 && !pt_live(pt_table_page(pt->root)));
+	pt->tables = 0;
+	fn(pt_table_page(pt->root), arg);
+	pt->root = NULL;
+}
+
+/* --------------------------------------------------------------- walking */
+
+/*
+ * Do pt_lookup() and return in *entry what ended the walk: no table entry, unless
+ * at level least.  Each entry is read once, because a hole may become a table
+ * meanwhile.
+ */
+static uint64_t *walk(struct pt *pt, va_t va, unsigned least, unsigned *level,
+		      uint64_t *entry)
+{
+	unsigned n = pt->levels - 1;
+	uint64_t *slot = &pt->root[pt_index(va, n)];
+
+	assert(in_bounds(pt, va, va));
+	*entry = pte_read(slot);
+	while (n > least && pt_is_table(pt->format, *entry, n)) {
+		slot = &pt_table(*entry)[pt_index(va, --n)];
+		*entry = pte_read(slot);
+	}
+	*level = n;
+	return slot;
+}
+
+uint64_t *pt_lookup(struct pt *pt, va_t va, unsigned least, unsigned *level)
+{
+	uint64_t entry;
+
+	return walk(pt, va, least, level, &entry);
+}
+
+/* Allocate n tables for a path.  Returns false without memory, with none. */
+static bool tables_make(struct pt *pt, struct page **fresh, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		fresh[i] = table_make(pt);
+		if (!fresh[i]) {
+			while (i-- > 0)
+				page_put(fresh[i]);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Make the entry at level n that leads to a table. */
+static uint64_t table_entry(const struct pt *pt, const struct page *table,
+			    unsigned n)
+{
+	return page_pa(table) | pt->format->table_bits[n];
+}
+
+uint64_t *pt_slot_slow(struct pt *pt, va_t va, unsigned level, bool alloc)
+{
+	struct page *fresh[PT_MAX_LEVELS];
+	unsigned at, missing;
+	uint64_t *top = pt_lookup(pt, va, level, &at), *slot;
+
+	if (at == level)
+		return top;
+	if (!alloc || pte_read(top))
+		return NULL; /* no alloc; or a larger leaf, or an evicted one */
+	missing = at - level;
+	if (!tables_make(pt, fresh, missing))
+		return NULL;
+	for (unsigned i = 1; i < missing; i++) {
+		slot = page_va(fresh[i]);
+		slot += pt_index(va, level + i);
+		pt_set(pt, slot, table_entry(pt, fresh[i - 1], level + i));
+	}
+	pt_set(pt, top, table_entry(pt, fresh[missing - 1], at));
+	pt->tables += missing;
+	slot = page_va(fresh[0]);
+	return slot + pt_index(va, level);
+}
+
+/* Count the entries from va's to that of last or the end of the table. */
+static unsigned run_length(va_t va, va_t last, unsigned level)
+{
+	uint64_t left = PT_ENTRIES - pt_index(va, level);
+	uint64_t want = last / pt_span(level) - va / pt_span(level) + 1;
+
+	return (unsigned)(left < want ? left : want);
+}
+
+bool pt_next_run(struct pt *pt, va_t *va, va_t end, struct pt_run *run)
+{
+	va_t last = end - 1, at = *va;
+
+	if (*va == end)
+		return false;
+	assert(in_bounds(pt, at, last));
+	for (;;) {
+		unsigned level, n, skip = 1;
+		uint64_t entry, *slot = walk(pt, at, 0, &level, &entry);
+
+		if (level)
+			PROBE(pt_no_table, pt, at);
+		n = run_length(at, last, level);
+		run->va = ALIGN_DOWN(at, pt_span(level));
+		if (!level || entry) {
+			assert(level <= 1);
+			run->slots = slot;
+			run->level = level;
+			run->count = level ? 1 : n;
+			*va = run->va + run->count * pt_span(level);
+			if (*va - 1 > last)
+				*va = end;
+			return true;
+		}
+		skip = pt_next_live(slot, skip, n);
+		at = run->va + skip * pt_span(level);
+		if (at - 1 >= last) {
+			*va = end;
+			return false;
+		}
+	}
+}
+
+/* ---------------------------------------------------- mapping and unmapping */
+
+/* The part of a mapping that lies in one table: count entries at one level. */
+struct piece {
+	unsigned level, count;
+	uint64_t bytes;
+};
+
+/* Return the first piece of a mapping of [va, va + len) to pa. */
+static struct piece next_piece(struct pt *pt, va_t va, pa_t pa, uint64_t len,
+			       bool huge)
+{
+	uint64_t left = (PT_ENTRIES - pt_index(va, 0)) * PAGE_SIZE;
+	unsigned level = 0;
+
+	if (huge && IS_ALIGNED(va | pa, pt_span(1)) && len >= pt_span(1))
+		pt_lookup(pt, va, 0, &level); /* 0: a leaf table is there */
+	if (level)
+		return (struct piece){ 1, 1, pt_span(1) };
+	if (left > len)
+		left = len;
+	return (struct piece){ 0, (unsigned)(left / PAGE_SIZE), left };
+}
+
+/* Make the tables for [va, va + len) and check that every entry is zero.
+ * Returns 0, -EEXIST or -ENOMEM. */
+static int map_prepare(struct pt *pt, va_t va, pa_t pa, uint64_t len, bool huge)
+{
+	while (len) {
+		struct piece p = next_piece(pt, va, pa, len, huge);
+		uint64_t *slot = pt_slot(pt, va, p.level, true);
+		unsigned at;
+
+		if (!slot)
+			return *pt_lookup(pt, va, 0, &at) ? err(EEXIST)
+							  : err(ENOMEM);
+		for (unsigned i = 0; i < p.count; i++)
+			if (pte_read(&slot[i]))
+				return err(EEXIST);
+		va += p.bytes;
+		pa += p.bytes;
+		len -= p.bytes;
+	}
+	return 0;
+}
+
+/* Map what one leaf at this level maps.  Returns 0; -ENOMEM; -EEXIST if an entry or a
+ * table is there. */
+static int map_leaf(struct pt *pt, va_t va, pa_t pa, enum prot prot,
+		    unsigned level)
+{
+	unsigned at;
+	uint64_t entry, *slot = walk(pt, va, level, &at, &entry);
+
+	if (entry)
+		return -EEXIST;
+	if (at != level)
+		slot = pt_slot_slow(pt, va, level, true);
+	if (!slot)
+		return err(ENOMEM);
+	pt_count(pt, slot, 1);
+	pte_write(slot, pt->format->leaf(pa, prot, level));
+	return 0;
+}
+
+int pt_map(struct pt *pt, va_t va, pa_t pa, uint64_t len, enum prot prot,
+	   bool huge)
+{
+	bool large =
+		huge && len == pt_span(1) && IS_ALIGNED(va | pa, pt_span(1));
+	int error = -EEXIST;
+
+	assert(len && IS_ALIGNED(va | pa | len, PAGE_SIZE));
+	assert(in_bounds(pt, va, va + len - 1));
+	if (large || len == pt_span(0))
+		error = map_leaf(pt, va, pa, prot, large);
+	if (error != -EEXIST)
+		return error;
+	error = map_prepare(pt, va, pa, len, huge);
+	while (!error && len) {
+		struct piece p = next_piece(pt, va, pa, len, huge);
+		uint64_t *slot = pt_slot(pt, va, p.level, false);
+
+		pt_count(pt, slot, p.count);
+		for (unsigned i = 0; i < p.count; i++, slot++) {
+			pte_write(slot, pt->format->leaf(pa, prot, p.level));
+			pa += pt_span(p.level);
+		}
+		va += p.bytes;
+		len -= p.bytes;
+	}
+	return error;
+}
+
+/* Return true if va lies strictly inside a 2 MiB leaf. */
+static bool cuts_leaf(struct pt *pt, va_t va)
+{
+	unsigned level;
+
+	return va != pt->top && !IS_ALIGNED(va, pt_span(1)) &&
+	       pte_read(pt_lookup(pt, va, 0, &level)) && level;
+}
+
+/* Is [start, end) as long as one leaf? */
+static bool is_span(va_t start, va_t end)
+{
+	return end - start == pt_span(0) || end - start == pt_span(1);
+}
+
+/* Clear the one entry that covers exactly [start, end).  Returns false if none does. */
+static bool unmap_leaf(struct pt *pt, va_t start, va_t end)
+{
+	unsigned level;
+	uint64_t entry, *slot = walk(pt, start, 0, &level, &entry);
+
+	if (!entry || end - start != pt_span(level) ||
+	    !IS_ALIGNED(start, pt_span(level)))
+		return false;
+	pt_count(pt, slot, -1);
+	pte_write(slot, 0);
+	return true;
+}
+
+int pt_unmap(struct pt *pt, va_t start, va_t end)
+{
+	struct pt_run run;
+
+	assert(IS_ALIGNED(start | end, PAGE_SIZE));
+	if (is_span(start, end) && unmap_leaf(pt, start, end))
+		return 0;
+	if (cuts_leaf(pt, start) || cuts_leaf(pt, end))
+		return err(EINVAL);
+	for (va_t va = start; pt_next_run(pt, &va, end, &run);) {
+		int cleared = 0;
+
+		for (unsigned i = 0; i < run.count; i++) {
+			if (!pte_read(&run.slots[i]))
+				continue;
+			pte_write(&run.slots[i], 0);
+			cleared++;
+		}
+		pt_count(pt, run.slots, -cleared);
+	}
+	return 0;
+}
+
+/* --------------------------------------------------------------- pruning */
+
+struct prune {
+	struct pt *pt;
+	pt_release_fn *fn;
+	void *arg;
+};
+
+/* Unlink the empty tables below the entries of table that cover [va, last]. */
+static void prune_below(struct prune *p, uint64_t *table, unsigned level,
+			va_t va, va_t last)
+{
+	unsigned n = run_length(va, last, level);
+	uint64_t *slot = &table[pt_index(va, level)];
+
+	for (unsigned i = 0; i < n; i++, slot++) {
+		uint64_t entry = pte_read(slot);
+		va_t end = va | (pt_span(level) - 1);
+		struct page *child;
+
+		if (pt_is_table(p->pt->format, entry, level)) {
+			child = page_of_pa(pt_pa(entry));
+			if (level > 1)
+				prune_below(p, pt_table(entry), level - 1, va,
+					    end < last ? end : last);
+			if (!pt_live(child)) {
+				pt_set(p->pt, slot, 0);
+				p->pt->tables--;
+				p->fn(child, p->arg);
+				if (!pt_live(pt_table_page(table)))
+					return;
+			}
+		}
+		va = end + 1;
+	}
+}
+
+/* Is all of [start, last] in one entry, or in one leaf table, of a table that is not
+ * empty?  Then no table of it is. */
+static bool stays(struct pt *pt, va_t start, va_t last)
+{
+	unsigned level;
+	uint64_t *slot = pt_lookup(pt, start, 0, &level);
+
+	return (start ^ last) < pt_span(level ? level : 1) &&
+	       pt_live(pt_table_page(slot));
+}
+
+void pt_prune(struct pt *pt, va_t start, va_t end, pt_release_fn *fn, void *arg)
+{
+	struct prune p = { pt, fn, arg };
+
+	if (start == end)
+		return;
+	assert(in_bounds(pt, start, end - 1));
+	if (is_span(start, end) && stays(pt, start, end - 1))
+		return;
+	prune_below(&p, pt->root, pt->levels - 1, start, end - 1);
+}
+
+/* --------------------------------------------------------------- checker */
+
+/* Check a subtree and count its tables.  Returns NULL or an error message. */
+static const char *check_table(struct pt *pt, uint64_t *table, unsigned level,
+			       unsigned first, unsigned last, uint64_t *tables)
+{
+	const char *wrong = NULL;
+	uint64_t live = 0;
+
+	(*tables)++;
+	if (page_kind(pt_table_page(table)) != PAGE_TABLE)
+		return "pt: a frame in the tree is not of kind TABLE";
+	for (unsigned i = pt_next_live(table, first, last + 1);
+	     i <= last && !wrong; i = pt_next_live(table, i + 1, last + 1)) {
+		uint64_t entry = pte_read(&table[i]);
+
+		live++;
+		if (pt_is_table(pt->format, entry, level))
+			wrong = check_table(pt, pt_table(entry), level - 1, 0,
+					    PT_ENTRIES - 1, tables);
+		else if (level > 1)
+			wrong = "pt: a leaf larger than 2 MiB";
+	}
+	if (!wrong && live != pt_live(pt_table_page(table)))
+		wrong = "pt: a table's live count is wrong";
+	return wrong;
+}
+
+const char *pt_check(struct pt *pt)
+{
+	unsigned level = pt->levels - 1;
+	uint64_t tables = 0;
+	const char *wrong =
+		check_table(pt, pt->root, level, pt_index(pt->bottom, level),
+			    pt_index(pt->top - 1, level), &tables);
+
+	if (!wrong && tables != pt->tables)
+		wrong = "pt: the number of tables is wrong";
+	return wrong;
+}

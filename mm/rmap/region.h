@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * region.h - make, split, join and remove regions
+ *
+ * For the files of mm/ only.  No function here changes an entry, except that a cut
+ * splits the huge entry that crosses it.  Ranges are half-open, in bytes, page-aligned.
+ *
+ * "mm->lock held to write" below is also true of the child of a fork that is not
+ * yet published: only the forking thread knows it.
+ */
+#pragma once
+
+#include "mm/core/mm.h"
+
+/* Return true if this thread may change mm's regions: it holds mm->lock to write,
+ * or mm is a fork's child that is not on the list of all mms yet. */
+static inline bool mm_lock_held_write(struct mm *mm)
+{
+	return rw_held_write(&mm->lock) || !mm->link.le_prev;
+}
+
+/* Initialise the pool.  Context: boot, once, before the first region_new(). */
+void region_init(void);
+
+/*
+ * Make a region of mm over [start, end) that is in no tree yet and has no
+ * object.  Returns NULL without memory.
+ */
+struct region *region_new(struct mm *mm, va_t start, va_t end);
+
+/*
+ * Make a region of mm over [start, end) with the rights, flags, object and pgoff
+ * of r; it is a user of the object.  Returns NULL without memory.
+ */
+struct region *region_dup(const struct region *r, struct mm *mm, va_t start,
+			  va_t end);
+
+/* Free a region that is in no tree and in no anon_vma. */
+void region_free(struct region *r);
+
+/*
+ * Put the region into mm->regions; rmap_insert() puts it into the reverse map.
+ * Context: r->mm->lock held to write.
+ */
+void region_attach(struct region *r);
+
+/*
+ * Take the region, which has no entries any more, out of mm->regions and out of
+ * the reverse map, and free it.  Context: r->mm->lock held to write.
+ */
+void region_remove(struct region *r);
+
+/*
+ * Change the boundaries, into free addresses; pgoff follows start.  Takes the
+ * region's rmap lock.  Context: r->mm->lock held to write.
+ */
+void region_resize(struct region *r, va_t start, va_t end);
+
+/*
+ * Split regions at start and at end, so that none crosses either.  A caller that
+ * fails afterwards calls region_join().
+ * Context: mm->lock held to write.  Returns 0, or -ENOMEM with none split.
+ */
+must_check int region_cut(struct mm *mm, va_t start, va_t end);
+
+/*
+ * Do region_cut() for a range in which every page must belong to a region.
+ * Context: mm->lock held to write.
+ * Returns 0; -ENOENT if there is a hole, or -ENOMEM, with none split.
+ */
+must_check int region_cut_out(struct mm *mm, va_t start, va_t end);
+
+/*
+ * Return true if a, directly before b, differs from b in the boundary only.  Each
+ * operation joins such neighbours, so that they never exist outside mm->lock.
+ * Context: mm->lock, or no thread changes mm.
+ */
+bool region_alike(const struct region *a, const struct region *b);
+
+/*
+ * Join neighbours in [start, end], both ends included, that have become alike.
+ * Context: mm->lock held to write.
+ */
+void region_join(struct mm *mm, va_t start, va_t end);
+
+/*
+ * Return the lowest free address for len bytes, or 0 if there is none.
+ * Context: mm->lock held.
+ */
+va_t region_gap(struct mm *mm, uint64_t len);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * migrate.c - what it costs to move a page to another frame
+ */
+#include "kernel/panic.h"
+#include "mm/frame/pmm.h"
+#include "mm/rmap/migrate.h"
+#include "tests/bench/bench.h"
+#include "tests/fixture/mm/mm_fixture.h"
+
+#define FORKS 100
+
+/* Move the n pages of mm; finding and freeing frames is not measured. */
+static uint64_t all_move(struct mm *mm, unsigned n)
+{
+	uint64_t total = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct page *page = page_at(mm, P(i)), *to = page_alloc();
+		uint64_t start = bench_start();
+
+		assert(!migrate_page(page, to));
+		total += bench_stop(start);
+		page_put(page);
+		page_put(to);
+	}
+	return total;
+}
+
+BENCH(migrate, "pages to other frames: with one mapping, and for each more")
+{
+	enum {
+		N = 1000,
+		FEW = 10
+	};
+	struct mm *mm = mm_fixture(N), *child[FORKS];
+	uint64_t one;
+
+	for (unsigned i = 0; i < N; i++)
+		assert(!mm_fault(mm, P(i), PROT_W));
+	one = all_move(mm, N) / N;
+	bench_report("migrate_page", one, 1, "instructions");
+	for (unsigned i = 0; i < FORKS; i++)
+		child[i] = fork_of(mm);
+	bench_report("migrate_further_mapping", all_move(mm, FEW) / FEW - one,
+		     FORKS, "instructions");
+	for (unsigned i = 0; i < FORKS; i++)
+		mm_put(child[i]);
+	mm_put(mm);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * one.h - the actors of tests/stress/one.c and their operations on the one mm
+ *
+ *   0, 1   owners     2, 3, 4   users, writers 0 to 2     5   rover
+ *   6, 7   devices, writers 3 and 4 (tests/stress/device.c), or vCPUs of a guest
+ *          (tests/scenario/guest/guest_stress.c)
+ */
+#pragma once
+
+#include "tests/fixture/mm/mm_fixture.h"
+#include "tests/stress/page_model.h"
+#include "tests/stress/stress.h"
+
+/* What a child held when it was first looked at: it must never change. */
+struct kid {
+	struct mm *mm; /* NULL: there is none                              */
+	bool known[CELL_PAGES];
+	enum prot prot[CELL_PAGES];
+	uint64_t word[CELL_PAGES][CELL_WRITERS];
+};
+
+struct one_actor {
+	unsigned id, number; /* of the operation                           */
+	unsigned writer;     /* users: which word is theirs                */
+	struct kid kid;
+};
+
+#define ONE_ROVER   5u
+#define ONE_DEVICES 2u
+
+/* What a run adds to the threads: where the mm comes from, and other users of
+ * it.  Called by the test's own thread between rounds. */
+struct one_others {
+	struct mm *(*begin)(unsigned round); /* NULL: something is wrong    */
+	void (*quiet)(void);                 /* all actors have ended       */
+	void (*end)(unsigned round);         /* drops the mm                */
+};
+
+struct role;
+
+/* One round: all of it is made afresh for the next. */
+struct one {
+	struct mm *mm;
+	struct object *object;
+	struct stress run;
+	unsigned writers;   /* of CELL_WRITERS                              */
+	unsigned actors;    /* that run                                     */
+	unsigned round_ops; /* numbers of an actor in a round               */
+	const struct one_others *others; /* NULL: none                      */
+	const struct role *device;       /* what actors after the rover do  */
+};
+
+extern struct one one;
+
+#define ONE_WRONG(a, ...) STRESS_WRONG(&one.run, (a)->id, __VA_ARGS__)
+
+typedef void one_op(struct one_actor *a, const struct op *op);
+
+struct role {
+	struct op_kind kinds[9];
+	one_op *run[8]; /* in their order                                  */
+	unsigned ops;   /* of a round: so many that all end about together */
+};
+
+/* Rounds of all actors: as many as said, times stress=N. */
+void one_run(unsigned rounds, const struct one *how);
+
+/* Check an access between two looks: the value loaded from word k, or the result
+ * of the access (0 or an error). */
+void one_value(struct one_actor *a, const struct look *before, unsigned page,
+	       unsigned k, uint64_t low, uint64_t got);
+void one_may(struct one_actor *a, enum may may, int ret);
+
+/* Layout, by the one owner of these pages (tests/stress/layout.c). */
+one_op one_map, one_unmap, one_protect, one_discard, one_remap;
+
+/* Map all pages, private and writable, at the begin of a round. */
+must_check int one_map_all(void);
+
+/* Forks (tests/stress/kid.c): by any actor, each with one child of its own. */
+one_op one_fork, one_kid;
+
+/* The child ends, after a last look. */
+void one_kid_end(struct one_actor *a);
