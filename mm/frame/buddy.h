@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * buddy.h - private to page.c, pmm.c, pmm_init.c and buddy.c
+ * buddy.h - private to mm/frame/, and for the bench, which sets fragments aside
  *
  * Ranges of frame numbers are half-open.
  */
