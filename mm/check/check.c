@@ -80,6 +80,18 @@ static void check_device(struct census *c, struct mm *mm, va_t va, uint64_t e)
 		      page_kind_name(page_kind(page)));
 }
 
+/* Check one device-exclusive entry. */
+static void check_device_exclusive(struct census *c, struct mm *mm, va_t va,
+				   uint64_t e)
+{
+	struct page *page = entry_page(e);
+
+	if (page_kind(page) != PAGE_ANON || !page_exclusive(page) ||
+	    page_maps(page) || page_pins(page))
+		WRONG(c, "mm %u: %lx is a device's alone, but its page is not",
+		      mm->id, va);
+}
+
 /* Check and count one live entry. */
 static void check_entry(struct census *c, struct mm *mm, va_t va, uint64_t e)
 {
@@ -98,14 +110,16 @@ static void check_entry(struct census *c, struct mm *mm, va_t va, uint64_t e)
 		WRONG(c,
 		      "mm %u: entry %lx at %lx: CPU and device rights differ",
 		      mm->id, e, va);
-	c->evicted += state == STATE_EVICTED || state == STATE_DEVICE;
+	c->evicted += state == STATE_EVICTED || state == STATE_DEVICE ||
+		      state == STATE_DEVICE_EXCLUSIVE;
 	c->mapped += entry_mapped(e) && state != STATE_ZERO;
 	if (state == STATE_SWAPPED)
 		check_swapped(c, mm, va, e);
 	if (state == STATE_DEVICE)
 		check_device(c, mm, va, e);
-	if (state == STATE_EVICTED || state == STATE_SWAPPED ||
-	    state == STATE_DEVICE)
+	if (state == STATE_DEVICE_EXCLUSIVE)
+		check_device_exclusive(c, mm, va, e);
+	if (!entry_mapped(e))
 		return;
 	page = entry_page(e);
 	if ((e & PTE_W) && state != STATE_EXCLUSIVE)

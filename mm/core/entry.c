@@ -7,10 +7,15 @@
 const char *entry_state_name(enum entry_state state)
 {
 	static const char *const names[] = {
-		[STATE_HOLE] = "hole",           [STATE_ZERO] = "zero page",
-		[STATE_EXCLUSIVE] = "exclusive", [STATE_SHARED] = "shared",
-		[STATE_MERGED] = "merged",       [STATE_EVICTED] = "evicted",
-		[STATE_SWAPPED] = "swapped",     [STATE_DEVICE] = "device",
+		[STATE_HOLE] = "hole",
+		[STATE_ZERO] = "zero page",
+		[STATE_EXCLUSIVE] = "exclusive",
+		[STATE_SHARED] = "shared",
+		[STATE_MERGED] = "merged",
+		[STATE_EVICTED] = "evicted",
+		[STATE_SWAPPED] = "swapped",
+		[STATE_DEVICE] = "device",
+		[STATE_DEVICE_EXCLUSIVE] = "device-exclusive",
 	};
 
 	return names[state];

@@ -23,6 +23,10 @@
  *   hole         device       migrate_vma_pages()
  *   device       exclusive,   fault_device(), device_memory_evict()
  *                shared
+ *   exclusive    device-      make_device_exclusive()
+ *                exclusive
+ *   device-      exclusive    fault_device_exclusive()
+ *   exclusive    evicted      fork: share_special(); swap_out(), migrate_page()
  *   all          hole         zap_entry(); entry_evict() for an object's page
  *   hole (2 MiB) huge         mm/huge/fault_huge.c, exclusive; share_huge() for a child
  *   huge         512 entries  huge_split(): exclusive or shared, as the huge one was
@@ -35,9 +39,11 @@
  *  no access x    .    frame        0       NOACCESS .  D . . . . . P=0
  *  huge      as mapped or no access, in a table of level 1; frame is the head of
  *            a block, and bit 7 (PS) is 1
- *  evicted   .    .    frame        0       .        .  D A . . 1 P=0
- *  device    .    .    device page  0       .        .  D A DV . 1 P=0
- *  swapped   .    .    swap slot    0       .        .  . . EX 1 . P=0
+ *  evicted   .    .    frame        0       .        .  D A . . . 1 P=0
+ *  device    .    .    device page  0       .        .  D A . DV . 1 P=0
+ *  device-   .    .    frame        0       .        .  . A DX . . 1 P=0
+ *  exclusive
+ *  swapped   .    .    swap slot    0       .        .  . . . EX 1 . P=0
  *  hole      0
  *
  * A mapped or no-access entry counts in page_maps().  An evicted one does not: it
@@ -46,7 +52,9 @@
  * and D are those of the mapping that a migration replaced.  A device entry (DV) is an
  * evicted one whose page lies in the memory of a device (mm/core/device.h), where no
  * CPU can reach it: it is handled as evicted everywhere but in the fault, which has the
- * content copied back.  A swapped one
+ * content copied back.  A device-exclusive entry (DX) is an evicted one whose page a
+ * device may be using alone: a fault begins an invalidation before it maps the page,
+ * and so does all else that changes the entry.  A swapped one
  * names no page: it is a user of a swap slot (mm/swap/swap.h).  EX says that no
  * other entry names the slot and the page was exclusive; a fork clears it.  Linux:
  * pte_swp_exclusive().
@@ -70,10 +78,12 @@
 #define ENTRY_IW BIT(62)            /* a device may write: as W            */
 #define ENTRY_W  (PTE_W | ENTRY_IW) /* CPU and device may write            */
 
-#define ENTRY_EVICTED  BIT(1)          /* PTE_W of a present entry           */
-#define ENTRY_SWAPPED  BIT(2)          /* PTE_U of a present entry           */
-#define ENTRY_SWAP_EX  BIT(3)          /* of a swapped entry: exclusive      */
-#define ENTRY_DEVICE   BIT(3)          /* of an evicted one: a device's page */
+#define ENTRY_EVICTED BIT(1) /* PTE_W of a present entry           */
+#define ENTRY_SWAPPED BIT(2) /* PTE_U of a present entry           */
+#define ENTRY_SWAP_EX BIT(3) /* of a swapped entry: exclusive      */
+#define ENTRY_DEVICE  BIT(3) /* of an evicted one: a device's page */
+#define ENTRY_DEVICE_EXCLUSIVE \
+	BIT(4) /* of an evicted one: a device may have it             */
 #define ENTRY_SWP      GENMASK(27, 12) /* the number of its swap slot */
 #define ENTRY_NOACCESS BIT(8)          /* PTE_G, which no user entry uses    */
 
@@ -105,6 +115,13 @@ static inline bool entry_device(uint64_t e)
 {
 	return (e & (ENTRY_KIND | ENTRY_DEVICE)) ==
 	       (ENTRY_EVICTED | ENTRY_DEVICE);
+}
+
+/* Return true if the entry names a frame that a device may be using alone. */
+static inline bool entry_device_exclusive(uint64_t e)
+{
+	return (e & (ENTRY_KIND | ENTRY_DEVICE_EXCLUSIVE)) ==
+	       (ENTRY_EVICTED | ENTRY_DEVICE_EXCLUSIVE);
 }
 
 /* Return true if the entry is a swapped one. */
@@ -142,6 +159,7 @@ enum entry_state {
 	STATE_EVICTED,   /* only a reference is left                      */
 	STATE_SWAPPED,   /* the content is in a swap slot, or its cache   */
 	STATE_DEVICE,    /* the content is in the memory of a device      */
+	STATE_DEVICE_EXCLUSIVE, /* a device may be using the frame alone  */
 };
 
 /* Return the state of an entry.  Context: the entry's pt_lock, or no other thread
@@ -152,6 +170,8 @@ static inline enum entry_state entry_state(uint64_t e)
 		return STATE_HOLE;
 	if (entry_device(e))
 		return STATE_DEVICE;
+	if (entry_device_exclusive(e))
+		return STATE_DEVICE_EXCLUSIVE;
 	if (entry_evicted(e))
 		return STATE_EVICTED;
 	if (entry_swapped(e))
@@ -218,6 +238,15 @@ static inline uint64_t entry_make_moving(struct page *to, uint64_t old,
 	return entry_make_evicted(to) | (old & PTE_A) | (dirty ? PTE_D : 0);
 }
 
+/* Return the entry that replaces old, a mapping, while a device uses the page alone.
+ * Linux: make_writable_device_exclusive_entry(). */
+static inline uint64_t entry_make_device_exclusive(struct page *page,
+						   uint64_t old)
+{
+	return page_pa(page) | ENTRY_EVICTED | ENTRY_DEVICE_EXCLUSIVE |
+	       (old & PTE_A);
+}
+
 /* Return the entry that maps the page which e, an evicted one, names. */
 static inline uint64_t entry_unevict(uint64_t e, enum prot prot)
 {
@@ -238,7 +267,8 @@ static inline uint64_t entry_make_swapped(uint32_t swp, bool exclusive)
 _Static_assert(!(ENTRY_SWP & (ENTRY_IR | ENTRY_IW | PTE_NEXT_LEVEL | PTE_P |
 			      ENTRY_NOACCESS)),
 	       "a swap slot translates nothing");
-_Static_assert(!((PTE_A | PTE_D | ENTRY_EVICTED | ENTRY_DEVICE) &
+_Static_assert(!((PTE_A | PTE_D | ENTRY_EVICTED | ENTRY_DEVICE |
+		  ENTRY_DEVICE_EXCLUSIVE) &
 		 (ENTRY_IR | ENTRY_IW | PTE_NEXT_LEVEL | ENTRY_KIND) &
 		 ~ENTRY_EVICTED),
-	       "nor does an evicted page, or one of a device");
+	       "nor does an evicted page, one of a device or for one");

@@ -77,6 +77,9 @@ static inline unsigned hmm_pfn_order(uint64_t report)
 	return (unsigned)FIELD_GET(HMM_PFN_ORDER, report);
 }
 
+/* Return whether the range is aligned, not empty, and inside its notifier's interval. */
+bool hmm_range_fits(const struct hmm_range *range);
+
 /*
  * Report each page of the range, after a fault where it lacks what is requested.
  * Without a request (a snapshot) nothing changes, and no page is faulted in.

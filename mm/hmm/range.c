@@ -241,7 +241,7 @@ static int fault_in(const struct walk *w)
 	return ret;
 }
 
-static bool range_fits(const struct hmm_range *range)
+bool hmm_range_fits(const struct hmm_range *range)
 {
 	const struct itree_node *node = &range->notifier->node;
 
@@ -257,7 +257,7 @@ int hmm_range_fault(struct hmm_range *range)
 	int ret;
 
 	require(may_sleep());
-	if (!range_fits(range))
+	if (!hmm_range_fits(range))
 		return err(EINVAL);
 	do {
 		if (mmu_interval_check_retry(range->notifier,

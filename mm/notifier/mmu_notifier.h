@@ -37,6 +37,8 @@ enum mmu_notifier_event {
 	MMU_NOTIFY_SOFT_DIRTY,      /* not used here                        */
 	MMU_NOTIFY_RELEASE,         /* exit; only for interval notifiers    */
 	MMU_NOTIFY_MIGRATE,         /* the owner itself migrates the page   */
+	MMU_NOTIFY_EXCLUSIVE,       /* a device's entries replace the CPU's:
+				     * the owner's; no owner: no more       */
 };
 
 /* One invalidation, from start to end.  Lives on the stack of the thread that changes
@@ -46,7 +48,7 @@ struct mmu_notifier_range {
 	va_t start, end;
 	enum mmu_notifier_event event;
 	bool blockable; /* false: callbacks may not sleep, and may refuse   */
-	void *owner;    /* of MIGRATE: a client that ignores its own event  */
+	void *owner;    /* of the last two: a client that ignores its own   */
 
 	/* Private to the chain.  subscriptions: NULL if no notifier was called. */
 	struct mmu_notifier_subscriptions *subscriptions;
@@ -236,6 +238,17 @@ static inline void mmu_notifier_range_init(struct mmu_notifier_range *range,
 	range->event = event;
 	range->blockable = true;
 	range->owner = NULL;
+}
+
+/* Return whether a client that is, or belongs to, owner may ignore the invalidation: its
+ * driver has begun it, and changes the client's table itself (B30). */
+static inline bool
+mmu_notifier_range_own(const struct mmu_notifier_range *range,
+		       const void *owner)
+{
+	return (range->event == MMU_NOTIFY_MIGRATE ||
+		range->event == MMU_NOTIFY_EXCLUSIVE) &&
+	       range->owner == owner;
 }
 
 static inline void

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * device_in.c - a fault on a device entry: one thread moves the page, the others wait
+ * device_in.c - a fault on a device entry: one thread moves the page, the others wait;
+ * and on a device-exclusive one: the devices are notified, then it is mapped
  *
  * The thread that sets PG_MOVING, under pt_lock, moves the page.  It takes its reference
  * there, too, while the entry still holds one (H44).  The others wait without a
@@ -155,4 +156,35 @@ int fault_device(struct region *region, va_t va, uint64_t *slot)
 	ret = bring_back(&in);
 	page_put(in.page);
 	return ret && ret != -EBUSY ? ret : -EAGAIN;
+}
+
+/*
+ * The entry is read again, under pt_lock, when the devices have been notified: without
+ * pt_lock nothing keeps its page, which a discard may have freed (H46).  No reference is
+ * needed for that, and none is left to be lost.
+ */
+int fault_device_exclusive(struct region *region, va_t va, uint64_t *slot)
+{
+	struct mm *mm = region->mm;
+	struct mmu_notifier_range range;
+	uint64_t e;
+
+	require(rw_held(&mm->lock) && spin_held(&mm->pt_lock));
+	spin_unlock(&mm->pt_lock);
+	PROBE(exclusive_found, mm, va);
+	/* It has no owner: no client may ignore it. */
+	mmu_notifier_range_init(&range, MMU_NOTIFY_EXCLUSIVE, mm, va,
+				va + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	spin_lock(&mm->pt_lock);
+	e = pte_read(slot);
+	if (entry_device_exclusive(e)) {
+		page_ref_to_map(entry_page(e));
+		mm->mapped++;
+		pte_write(slot, entry_unevict(e, region->prot));
+		PROBE(pte_set, mm, va);
+	}
+	spin_unlock(&mm->pt_lock);
+	mmu_notifier_invalidate_range_end(&range);
+	return -EAGAIN;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * device_in.h - a fault on a device entry
+ * device_in.h - a fault on a device entry, and on a device-exclusive one
  */
 #pragma once
 
@@ -15,3 +15,13 @@
  * Returns -EAGAIN: look at the entry again; -ENOMEM; an error of the device.
  */
 must_check int fault_device(struct region *region, va_t va, uint64_t *slot);
+
+/*
+ * Map the page of the device-exclusive entry at slot, of va, after every device that may
+ * use it was notified.  Linux: remove_device_exclusive_entry().
+ *
+ * Context: mm->lock held to read, and mm->pt_lock, which it drops.  Returns -EAGAIN: look
+ * at the entry again.
+ */
+must_check int fault_device_exclusive(struct region *region, va_t va,
+				      uint64_t *slot);

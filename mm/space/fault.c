@@ -10,6 +10,8 @@
  *   evicted    mapped again        mapped again, then as above
  *   swapped    brought in          brought in, then as above    (swap_in.c)
  *   device     copied back         copied back, then as above
+ *   device-    the device told,    the same, then as above
+ *   exclusive  mapped again
  *   object     the object's page   the object's page
  *
  * A handler for an entry is called with pt_lock held and drops it.  One that
@@ -258,6 +260,8 @@ static int fault_evicted(struct fault *f)
 		return fault_moving(f, page);
 	if (unlikely(entry_device(f->entry)))
 		return fault_device(f->region, f->va, f->slot);
+	if (unlikely(entry_device_exclusive(f->entry)))
+		return fault_device_exclusive(f->region, f->va, f->slot);
 	page_ref_to_map(page);
 	f->mm->mapped++;
 	pte_write(f->slot, entry_unevict(f->entry, f->region->prot));

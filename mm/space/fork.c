@@ -72,6 +72,12 @@ static noinline uint64_t share_special(struct fork *f, uint64_t *from, va_t va)
 		return e;
 	}
 	if (entry_evicted(e)) {
+		/* What a device had alone is a shared page now, and the
+		 * device has been notified. */
+		if (entry_device_exclusive(e)) {
+			e &= ~ENTRY_DEVICE_EXCLUSIVE;
+			pte_write(from, e);
+		}
 		page_clear_exclusive(page);
 		page_get(page);
 		return e;

@@ -45,10 +45,10 @@ static void note(struct recorder *r, const char *what, va_t start, va_t end)
 static int recorder_start(struct mmu_notifier *mn,
 			  const struct mmu_notifier_range *range)
 {
-	static const char *const word[] = { "start unmap",  "start clear",
-					    "start vma",    "start page",
-					    "start soft",   "start gone",
-					    "start migrate" };
+	static const char *const word[] = {
+		"start unmap", "start clear", "start vma",     "start page",
+		"start soft",  "start gone",  "start migrate", "start exclusive"
+	};
 	struct recorder *r = recorder_of(mn);
 
 	if (!range->blockable && r->refuses)

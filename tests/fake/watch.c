@@ -14,7 +14,7 @@ static bool watch_invalidate(struct mmu_interval_notifier *mni,
 
 	if (w->refuses && !range->blockable)
 		return false;
-	if (range->event == MMU_NOTIFY_MIGRATE && range->owner == w)
+	if (mmu_notifier_range_own(range, w))
 		return true; /* its own doing */
 	if (w->sync_point)
 		sync_point_enter(w->sync_point);

@@ -1,119 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hmm_device.c - a driver that mirrors a range with public functions only
- *
- * Its device has a domain with a table of its own.  fault() copies reports into the
- * table, the callback of an interval notifier takes them out: this file is all
- * that such a driver needs.  The tests move data by DMA of the device.
+ * hmm_device.c - a device that mirrors a range moves data by DMA
  */
 #include "iommu/sva/hmm_map.h"
 #include "kernel/err.h"
 #include "kernel/inject.h"
 #include "kernel/string.h"
-#include "tests/fixture/iommu/iommu_fixture.h"
 #include "tests/fixture/mm/huge_fixture.h"
 #include "tests/fixture/mm/migrate_fixture.h"
-
-/* ---- the driver -------------------------------------------------------------- */
+#include "tests/scenario/hmm/hmm_driver.h"
 
 #define PAGES 4u
 
-/* Key: (L) lock */
-struct hmm_driver {
-	struct mmu_interval_notifier mni;
-	struct spinlock lock; /* RANK_SHADOW: the device's table           */
-	struct domain *domain;
-	struct hmm_range range;       /* (L) reports               */
-	uint64_t fresh[BLOCK_PAGES];  /* of the fault that runs    */
-	uint64_t mapped[BLOCK_PAGES]; /* (L) what the table has    */
-	unsigned notified, busy;
-};
-
-static bool invalidate(struct mmu_interval_notifier *mni,
-		       const struct mmu_notifier_range *change, uint64_t seq)
-{
-	struct hmm_driver *d = container_of(mni, struct hmm_driver, mni);
-
-	if (!change->blockable)
-		return false;
-	spin_lock(&d->lock);
-	mmu_interval_set_seq(mni, seq);
-	EXPECT_EQ(hmm_dma_unmap(d->domain, &d->range, IOVA, change->start,
-				change->end, true),
-		  0);
-	d->notified++;
-	spin_unlock(&d->lock);
-	return true;
-}
-
-static const struct mmu_interval_notifier_ops driver_ops = {
-	.invalidate = invalidate,
-};
-
 static struct hmm_driver dev;
-
-/* The range is pages [first, end) of mm, for the device from IOVA on. */
-static void driver_start(struct iommu_fixture *s, struct mm *mm, unsigned first,
-			 unsigned end)
-{
-	memset(&dev, 0, sizeof(dev));
-	spin_init(&dev.lock, RANK_SHADOW, "hmm driver");
-	dev.domain = fixture_domain(s);
-	dev.range = (struct hmm_range){ .notifier = &dev.mni,
-					.start = P(first),
-					.end = P(end),
-					.hmm_pfns = dev.mapped };
-	REQUIRE(!mmu_interval_notifier_insert(&dev.mni, mm, P(first),
-					      (end - first) * PAGE_SIZE,
-					      &driver_ops));
-	fixture_attach(s, 0, dev.domain);
-}
-
-static void driver_stop(void)
-{
-	spin_lock(&dev.lock);
-	EXPECT_EQ(hmm_dma_unmap(dev.domain, &dev.range, IOVA, dev.range.start,
-				dev.range.end, true),
-		  0);
-	spin_unlock(&dev.lock);
-	mmu_interval_notifier_remove(&dev.mni);
-}
-
-/* Let the device reach the whole range, to read or also to write. */
-static int fault(uint64_t request)
-{
-	struct hmm_range range = dev.range;
-	bool again = true;
-	int ret = 0;
-
-	range.hmm_pfns = dev.fresh;
-	range.default_flags = request;
-	while (again) {
-		range.notifier_seq = mmu_interval_read_begin(&dev.mni);
-		ret = hmm_range_fault(&range);
-		dev.busy += ret == -EBUSY;
-		if (ret == -EBUSY)
-			continue;
-		if (ret)
-			break;
-		spin_lock(&dev.lock);
-		again = mmu_interval_read_retry(&dev.mni, range.notifier_seq);
-		if (!again) {
-			ret = hmm_dma_unmap(dev.domain, &dev.range, IOVA,
-					    range.start, range.end, true);
-			if (!ret)
-				ret = hmm_dma_map(dev.domain, &range, IOVA);
-			if (!ret)
-				memcpy(dev.mapped, dev.fresh,
-				       sizeof(dev.mapped));
-		}
-		spin_unlock(&dev.lock);
-	}
-	return ret;
-}
-
-#define READ  HMM_PFN_REQ_FAULT
-#define WRITE (HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE)
 
 /* Expect that the table translates each page as the CPU does, with no more rights, or
  * not at all (B31, B32). */
@@ -138,14 +37,14 @@ static struct mm *started(struct iommu_fixture *s, unsigned first)
 
 	for (unsigned i = 0; i < PAGES; i++)
 		REQUIRE(!wr(mm, P(i), i + 1));
-	driver_start(s, mm, first, PAGES);
+	hmm_driver_start(&dev, s, 0, mm, first, PAGES);
 	return mm;
 }
 
 static void stopped(struct iommu_fixture *s, struct mm *mm)
 {
 	coherent(mm, PAGES);
-	driver_stop();
+	hmm_driver_stop(&dev);
 	fixture_detach(s, 0);
 	mm_put(mm);
 }
@@ -158,7 +57,7 @@ IOMMU_TEST(hmm_device, reads_and_writes_what_the_cpu_has,
 {
 	struct mm *mm = started(s, 0);
 
-	EXPECT_EQ(fault(WRITE), 0);
+	EXPECT_EQ(hmm_driver_fault(&dev, WRITE), 0);
 	for (unsigned i = 0; i < PAGES; i++) {
 		EXPECT_EQ(fixture_read(s, 0, IO(i)), i + 1);
 		fixture_write(s, 0, IO(i), 100 + i);
@@ -174,8 +73,8 @@ IOMMU_TEST(hmm_device, absent_pages_are_made,
 {
 	struct mm *mm = mm_fixture(PAGES);
 
-	driver_start(s, mm, 0, PAGES);
-	EXPECT_EQ(fault(WRITE), 0);
+	hmm_driver_start(&dev, s, 0, mm, 0, PAGES);
+	EXPECT_EQ(hmm_driver_fault(&dev, WRITE), 0);
 	fixture_write(s, 0, IO(2), 7);
 	EXPECT_EQ(rd(mm, P(2)), 7);
 	EXPECT_EQ(rd(mm, P(1)), 0);
@@ -189,13 +88,13 @@ IOMMU_TEST(hmm_device, read_request_of_a_shared_page_gives_no_write,
 {
 	struct mm *mm = started(s, 0), *child = fork_of(mm);
 
-	EXPECT_EQ(fault(READ), 0);
+	EXPECT_EQ(hmm_driver_fault(&dev, READ), 0);
 	EXPECT_EQ(fixture_read(s, 0, IO(0)), 1);
 	fixture_may_be_refused(s,
 			       0); /* QEMU 11 logs no event of a cached right */
 	fixture_write(s, 0, IO(0), 66);
 	EXPECT_EQ(rd(mm, P(0)), 1);
-	EXPECT_EQ(fault(WRITE), 0);
+	EXPECT_EQ(hmm_driver_fault(&dev, WRITE), 0);
 	EXPECT_EQ(dev.busy, PAGES); /* a copy each */
 	fixture_write(s, 0, IO(0), 77);
 	EXPECT_EQ(rd(mm, P(0)), 77);
@@ -210,12 +109,12 @@ IOMMU_TEST(hmm_device, mixed_rights_are_mapped_page_by_page,
 {
 	struct mm *mm = mm_fixture(PAGES);
 
-	driver_start(s, mm, 0, PAGES);
+	hmm_driver_start(&dev, s, 0, mm, 0, PAGES);
 	for (unsigned i = 0; i < PAGES; i++)
 		if (i != 2)
 			REQUIRE(!wr(mm, P(i), i + 1));
 	REQUIRE(!mm_protect(mm, P(1), P(2), PROT_R));
-	EXPECT_EQ(fault(0), 0);
+	EXPECT_EQ(hmm_driver_fault(&dev, 0), 0);
 	for (unsigned i = 0; i < PAGES; i++) {
 		enum prot prot = PROT_NONE;
 		pa_t pa = 0;
@@ -239,9 +138,9 @@ IOMMU_TEST(hmm_device, failed_map_leaves_nothing,
 	pa_t pa;
 
 	REQUIRE(!mm_protect(mm, P(3), P(4), PROT_R)); /* a run of its own */
-	EXPECT_EQ(fault(0), 0);
+	EXPECT_EQ(hmm_driver_fault(&dev, 0), 0);
 	range.hmm_pfns = dev.fresh;
-	spin_lock(&dev.lock);
+	rw_write_lock(&dev.lock);
 	EXPECT_EQ(hmm_dma_unmap(dev.domain, &dev.range, IOVA, VA, P(PAGES),
 				false),
 		  0);
@@ -256,7 +155,7 @@ IOMMU_TEST(hmm_device, failed_map_leaves_nothing,
 	EXPECT_EQ(domain_unmap(dev.domain, IO(3), IO(4)), 0);
 	EXPECT_EQ(hmm_dma_map(dev.domain, &range, IOVA), 0);
 	memcpy(dev.mapped, dev.fresh, sizeof(dev.mapped));
-	spin_unlock(&dev.lock);
+	rw_write_unlock(&dev.lock);
 	EXPECT_EQ(fixture_read(s, 0, IO(3)), 4);
 	stopped(s, mm);
 }
@@ -269,15 +168,15 @@ IOMMU_TEST(hmm_device, dirty_is_what_the_device_could_write,
 	struct page *page[PAGES];
 
 	REQUIRE(!mm_protect(mm, P(1), P(2), PROT_R));
-	EXPECT_EQ(fault(0), 0);
+	EXPECT_EQ(hmm_driver_fault(&dev, 0), 0);
 	for (unsigned i = 0; i < PAGES; i++) {
 		page[i] = page_at(mm, P(i));
 		page_clear(page[i], PG_DIRTY);
 	}
-	spin_lock(&dev.lock);
+	rw_write_lock(&dev.lock);
 	EXPECT_EQ(hmm_dma_unmap(dev.domain, &dev.range, IOVA, P(0), P(3), true),
 		  0);
-	spin_unlock(&dev.lock);
+	rw_write_unlock(&dev.lock);
 	for (unsigned i = 0; i < PAGES; i++) {
 		EXPECT_EQ(!!page_test(page[i], PG_DIRTY), i == 0 || i == 2);
 		page_put(page[i]);
@@ -325,7 +224,7 @@ IOMMU_TEST(hmm_device, every_change_takes_the_page_from_the_device,
 	for (unsigned k = 0; k < ARRAY_SIZE(changes); k++) {
 		struct mm *mm = started(s, 0);
 
-		EXPECT_EQ(fault(WRITE), 0);
+		EXPECT_EQ(hmm_driver_fault(&dev, WRITE), 0);
 		EXPECT_EQ(fixture_read(s, 0, IO(1)), 2);
 		changes[k](mm);
 		EXPECT_EQ(dev.notified, 1);
@@ -344,7 +243,7 @@ IOMMU_TEST(hmm_device, change_beyond_the_range_is_cut,
 {
 	struct mm *mm = started(s, 1);
 
-	EXPECT_EQ(fault(WRITE), 0);
+	EXPECT_EQ(hmm_driver_fault(&dev, WRITE), 0);
 	EXPECT_EQ(mm_discard(mm, P(0), P(2)), 0);
 	EXPECT_EQ(dev.notified, 1);
 	EXPECT_EQ(dev.mapped[0], 0);
@@ -352,7 +251,7 @@ IOMMU_TEST(hmm_device, change_beyond_the_range_is_cut,
 	EXPECT_EQ(fixture_read(s, 0, IO(0)), BLOCKED);
 	EXPECT_EQ(fixture_read(s, 0, IO(1)), 3);
 	EXPECT_EQ(fixture_read(s, 0, IO(2)), 4);
-	driver_stop();
+	hmm_driver_stop(&dev);
 	fixture_detach(s, 0);
 	mm_put(mm);
 }
@@ -363,10 +262,10 @@ IOMMU_TEST(hmm_device, moved_page_is_found_again,
 {
 	struct mm *mm = started(s, 0);
 
-	EXPECT_EQ(fault(WRITE), 0);
+	EXPECT_EQ(hmm_driver_fault(&dev, WRITE), 0);
 	fixture_write(s, 0, IO(1), 50);
 	EXPECT_EQ(migrate_at(mm, P(1)), 0);
-	EXPECT_EQ(fault(WRITE), 0);
+	EXPECT_EQ(hmm_driver_fault(&dev, WRITE), 0);
 	EXPECT_EQ(fixture_read(s, 0, IO(1)), 50);
 	fixture_write(s, 0, IO(1), 51);
 	EXPECT_EQ(rd(mm, P(1)), 51);
@@ -378,13 +277,13 @@ IOMMU_TEST(hmm_device, exit_leaves_nothing,
 {
 	struct mm *mm = started(s, 0);
 
-	EXPECT_EQ(fault(WRITE), 0);
+	EXPECT_EQ(hmm_driver_fault(&dev, WRITE), 0);
 	mm_grab(mm);
 	mm_put(mm);
 	fixture_may_be_refused(s, 0);
 	for (unsigned i = 0; i < PAGES; i++)
 		EXPECT_EQ(fixture_read(s, 0, IO(i)), BLOCKED);
-	driver_stop();
+	hmm_driver_stop(&dev);
 	mm_drop(mm);
 	fixture_detach(s, 0);
 }
@@ -402,8 +301,8 @@ IOMMU_TEST(hmm_device, huge_page_is_cut_by_a_change,
 	for (n = 0; failed; n++) {
 		struct mm *mm = huge_filled();
 
-		driver_start(s, mm, 0, N);
-		EXPECT_EQ(fault(WRITE), 0);
+		hmm_driver_start(&dev, s, 0, mm, 0, N);
+		EXPECT_EQ(hmm_driver_fault(&dev, WRITE), 0);
 		EXPECT_EQ(fixture_read(s, 0, IO(300)), 301);
 		EXPECT_EQ(fixture_read(s, 0, IO(301)), 302);
 		inject_arm(n);
@@ -413,10 +312,10 @@ IOMMU_TEST(hmm_device, huge_page_is_cut_by_a_change,
 		EXPECT_EQ(fixture_read(s, 0, IO(300)), BLOCKED);
 		EXPECT_EQ(dev.mapped[300], 0);
 		coherent(mm, N);
-		EXPECT_EQ(fault(WRITE), 0);
+		EXPECT_EQ(hmm_driver_fault(&dev, WRITE), 0);
 		EXPECT_EQ(fixture_read(s, 0, IO(301)), 302);
 		coherent(mm, N);
-		driver_stop();
+		hmm_driver_stop(&dev);
 		fixture_detach(s, 0);
 		mm_put(mm);
 	}

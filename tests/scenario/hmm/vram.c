@@ -6,7 +6,6 @@
  * mirror fills from hmm_range_fault().  Real DMA only: the model has no BARs.
  */
 #include "drivers/lsi.h"
-#include "iommu/sva/hmm_map.h"
 #include "iommu/sva/vram.h"
 #include "kernel/err.h"
 #include "kernel/string.h"
@@ -15,7 +14,7 @@
 #include "mm/hmm/migrate_vma.h"
 #include "mm/rmap/migrate.h"
 #include "tests/fake/fake_device.h"
-#include "tests/fixture/iommu/iommu_fixture.h"
+#include "tests/scenario/hmm/hmm_driver.h"
 
 static struct vram vram;
 
@@ -149,95 +148,7 @@ TEST(vram, close_brings_everything_back,
 
 #define PAGES 4u
 
-/* Key: (L) lock */
-struct worker {
-	struct mmu_interval_notifier mni;
-	struct spinlock lock;   /* RANK_SHADOW: the device's table          */
-	struct domain *domain;  /* of lsi0                                  */
-	struct hmm_range range; /* (L)                                      */
-	uint64_t mapped[PAGES]; /* (L)                                      */
-};
-
-static struct worker worker;
-
-static bool worker_invalidate(struct mmu_interval_notifier *mni,
-			      const struct mmu_notifier_range *change,
-			      uint64_t seq)
-{
-	struct worker *w = container_of(mni, struct worker, mni);
-
-	if (!change->blockable)
-		return false;
-	spin_lock(&w->lock);
-	mmu_interval_set_seq(mni, seq);
-	EXPECT_EQ(hmm_dma_unmap(w->domain, &w->range, IOVA, change->start,
-				change->end, true),
-		  0);
-	spin_unlock(&w->lock);
-	return true;
-}
-
-static const struct mmu_interval_notifier_ops worker_ops = {
-	.invalidate = worker_invalidate,
-};
-
-static void worker_start(struct iommu_fixture *s, struct mm *mm)
-{
-	memset(&worker, 0, sizeof(worker));
-	spin_init(&worker.lock, RANK_SHADOW, "worker");
-	worker.domain = fixture_domain(s);
-	worker.range = (struct hmm_range){ .notifier = &worker.mni,
-					   .start = P(0),
-					   .end = P(PAGES),
-					   .hmm_pfns = worker.mapped,
-					   .default_flags = HMM_PFN_REQ_FAULT |
-							    HMM_PFN_REQ_WRITE,
-					   .dev_private_owner = &vram.memory };
-	REQUIRE(!mmu_interval_notifier_insert(&worker.mni, mm, P(0),
-					      PAGES * PAGE_SIZE, &worker_ops));
-	fixture_attach(s, 0, worker.domain);
-}
-
-/* Let the device reach the whole range, where its pages are. */
-static void worker_fault(void)
-{
-	struct hmm_range fresh = worker.range;
-	uint64_t reports[PAGES] = { 0 };
-	bool again = true;
-	int ret;
-
-	fresh.hmm_pfns = reports;
-	while (again) {
-		uint64_t seq = mmu_interval_read_begin(&worker.mni);
-
-		fresh.notifier_seq = seq;
-		ret = hmm_range_fault(&fresh);
-		if (ret == -EBUSY)
-			continue;
-		REQUIRE(!ret);
-		spin_lock(&worker.lock);
-		again = mmu_interval_read_retry(&worker.mni, seq);
-		if (!again) {
-			EXPECT_EQ(hmm_dma_unmap(worker.domain, &worker.range,
-						IOVA, P(0), P(PAGES), true),
-				  0);
-			EXPECT_EQ(hmm_dma_map(worker.domain, &fresh, IOVA), 0);
-			memcpy(worker.mapped, reports, sizeof(reports));
-		}
-		spin_unlock(&worker.lock);
-	}
-}
-
-static void worker_stop(struct iommu_fixture *s)
-{
-	spin_lock(&worker.lock);
-	EXPECT_EQ(hmm_dma_unmap(worker.domain, &worker.range, IOVA, P(0),
-				P(PAGES), true),
-		  0);
-	spin_unlock(&worker.lock);
-	mmu_interval_notifier_remove(&worker.mni);
-	fixture_detach(s, 0);
-}
+static struct hmm_driver worker;
 
 static void vram_device_works_in_place(struct iommu_fixture *s);
 FIXTURE_TEST(
@@ -255,8 +166,9 @@ static void vram_device_works_in_place(struct iommu_fixture *s)
 	vram_begin();
 	mm = mm_numbered(PAGES);
 	EXPECT_EQ(vram_take(&vram, mm, P(0), P(2), NULL), 2);
-	worker_start(s, mm);
-	worker_fault();
+	hmm_driver_start(&worker, s, 0, mm, 0, PAGES);
+	worker.range.dev_private_owner = &vram.memory;
+	EXPECT_EQ(hmm_driver_fault(&worker, WRITE), 0);
 	EXPECT(domain_lookup(worker.domain, IO(1), &pa, &prot));
 	EXPECT(pa >= vram.memory.bus &&
 	       pa < vram.memory.bus + vram.memory.pages * PAGE_SIZE);
@@ -269,9 +181,10 @@ static void vram_device_works_in_place(struct iommu_fixture *s)
 		EXPECT_EQ(rd(mm, P(i)), 7000 + i);
 	EXPECT_EQ(device_memory_used(&vram.memory), 0);
 	EXPECT(!domain_lookup(worker.domain, IO(1), &pa, &prot));
-	worker_fault();
+	EXPECT_EQ(hmm_driver_fault(&worker, WRITE), 0);
 	EXPECT_EQ(fixture_read(s, 0, IO(1)), 7001);
-	worker_stop(s);
+	hmm_driver_stop(&worker);
+	fixture_detach(s, 0);
 	mm_put(mm);
 	vram_close(&vram);
 }

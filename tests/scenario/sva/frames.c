@@ -148,9 +148,9 @@ IOMMU_TEST(frames, driver_memory_is_mapped_until_the_flush,
 
 #define ENCODINGS 64u
 
-/* Make a non-present entry whose bits name the page: evicted, without access, or
- * swapped (the number of its slot read as a frame), with bits that the CPU may have
- * left in it. */
+/* Make a non-present entry whose bits name the page: evicted, without access, swapped (the
+ * number of its slot read as a frame), of a device, or a device's alone, with bits that
+ * the CPU may have left in it. */
 static uint64_t not_present(struct page *page, unsigned i)
 {
 	uint64_t e = i & 1 ? entry_make_evicted(page)
@@ -158,6 +158,9 @@ static uint64_t not_present(struct page *page, unsigned i)
 
 	if (i & 8)
 		e = page_pa(page) | entry_make_swapped(0, i & 16);
+	if (i & 32)
+		e = i & 1 ? entry_make_device_exclusive(page, i & 8 ? PTE_A : 0)
+			  : entry_make_evicted(page) | ENTRY_DEVICE;
 	return e | (i & 2 ? PTE_D : 0) | (i & 4 ? PTE_A : 0);
 }
 

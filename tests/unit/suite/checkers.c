@@ -93,6 +93,31 @@ TEST(checker, writable_entry_is_found,
 	mm_put(mm);
 }
 
+TEST(checker, page_of_a_device_alone_is_looked_at,
+     "a device-exclusive entry whose page is shared, or pinned, is reported")
+{
+	struct mm *mm = mm_fixture(1);
+	struct page *page;
+	uint64_t *slot, was;
+
+	EXPECT_EQ(wr(mm, P(0), 1), 0);
+	page = page_at(mm, P(0));
+	slot = pt_slot(&mm->pt, P(0), 0, false);
+	was = pte_read(slot);
+	pte_write(slot, entry_make_device_exclusive(page, was));
+	page_map_to_ref(page);
+	mm->mapped--;
+	page_clear_exclusive(page);
+	EXPECT(glob_match("*a device's alone*", mm_check() ?: ""));
+	page_set_exclusive(page);
+	atomic_fetch_add(&page->pins, 1);
+	EXPECT(glob_match("*a device's alone*", mm_check() ?: ""));
+	atomic_fetch_sub(&page->pins, 1);
+	page_put(page);
+	EXPECT_STR_NULL(mm_check());
+	mm_put(mm);
+}
+
 TEST(checker, user_of_a_swap_slot_is_counted,
      "a user of a swap slot that is no entry is reported")
 {
