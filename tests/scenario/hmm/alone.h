@@ -14,7 +14,7 @@
 #pragma once
 
 #include "mm/core/entry.h"
-#include "tests/scenario/hmm/hmm_driver.h"
+#include "tests/fake/hmm_driver.h"
 
 #define PAGES 4u
 

@@ -8,7 +8,7 @@
 #include "kernel/string.h"
 #include "tests/fixture/mm/huge_fixture.h"
 #include "tests/fixture/mm/migrate_fixture.h"
-#include "tests/scenario/hmm/hmm_driver.h"
+#include "tests/fake/hmm_driver.h"
 
 #define PAGES 4u
 

@@ -14,7 +14,7 @@
 #include "mm/hmm/migrate_vma.h"
 #include "mm/rmap/migrate.h"
 #include "tests/fake/fake_device.h"
-#include "tests/scenario/hmm/hmm_driver.h"
+#include "tests/fake/hmm_driver.h"
 
 static struct vram vram;
 

@@ -2,7 +2,7 @@
 /*
  * hmm_driver.c - reports into the device's table, invalidations out of it
  */
-#include "tests/scenario/hmm/hmm_driver.h"
+#include "tests/fake/hmm_driver.h"
 #include "iommu/sva/hmm_map.h"
 #include "kernel/err.h"
 #include "kernel/string.h"
