@@ -5,12 +5,12 @@ HEAD = """# Races: what breaks when another MMU is notified late
 
 <!-- Made by `tools/races`, which runs them: edit its text in tools/races_text.py. -->
 
-This page shows fourteen races between the CPU's page table and a device that holds copies of its entries, and
+This page shows eighteen races between the CPU's page table and a device that holds copies of its entries, and
 [seven](#14-a-guest-that-is-not-kicked) between it and a guest that does. Each race is an
 experiment that is run in two orders with the same steps. The **wrong** order ends with wrong data: its test passes only if a page
 holds, or a device reads, bytes that it must not. The **right** order ends with the right data. mm does the same in both orders; the
 difference is the client of the notifier chain, which in the wrong order flushes in the wrong callback
-([race.h](../tests/race/race.h)). Where the device walks the process's own tables the right client is the kernel's,
+([race.h](../tests/race/race.h)); in races 23 and 25 it is a fault, which the test makes step by step in the wrong order. Where the device walks the process's own tables the right client is the kernel's,
 [sva.h](../iommu/sva/sva.h). The device is QEMU's LSI behind QEMU's IOMMU; every experiment runs on the strict model of the IOMMU
 too, where commands complete late.
 
@@ -181,6 +181,39 @@ maps the new frame; a flush in end is late enough only if the copy comes after i
      "moved_page_keeps_every_write",
      "No translation is left when the page is copied ({page 1 is copied}). The device's write ({DMA write A = 66}) reaches the new frame ({read A = 66}).",
      "race-move-no-flush, race-start-is-right"),
+    ("22", "A page that goes to a device",
+     """What breaks: a DMA engine writes to a frame that is free, or another process's, since its page has gone to the memory of a device
+([HMM.md](../mm/hmm/HMM.md)). `migrate_vma_setup()` cleared the entries, and flushed after it had dropped the page-table lock (Linux 60bae7370896, 2022).""",
+     "flush_before_the_copy_is_too_early",
+     "The client flushes in start, and the engine caches the entry again before the clear ({clear PTE A}). Its write ({DMA write A = 66}) reaches the frame's next owner ({its owner reads 66}); the process reads what was copied ({read A = 11:2}).",
+     "flush_under_the_lock_precedes_the_copy",
+     "The flush comes before the lock is dropped, so before the copy ({page 1 is copied}) and the free. The frame's next owner reads what it wrote ({its owner reads 77}). The write is refused.",
+     "race-collect-no-flush, race-start-is-right"),
+    ("23", "A page of a device that two threads fault",
+     """What breaks: a thread reads the memory of another process. The page is in the memory of a device, and two threads fault it. The first
+found it in the entry and dropped the lock, without a reference; the second brought it back, and the device's page was freed (Linux
+16ce101db85d, CVE-2022-3523).""",
+     "fault_without_a_mark_reads_another_process",
+     "T0 finds the page ({finds page 1 of the device}). T1's load brings it back ({read A = 10}), and a page of Q goes to the same place ({page 77 of process Q}). T0 copies that ({copies page 1}), and P reads 77, by a CPU and by a DMA engine.",
+     "fault_with_a_mark_is_waited_for",
+     "T0 has marked the page in the same hold of the lock, and has a reference. T1 waits without one; Q's page goes to another place ({page 77 of process Q}). Both read 10.",
+     "race-device-no-reference, race-copy-not-mapped"),
+    ("24", "A word that a device adds to",
+     """What breaks: a CPU's store is undone. A device reads a word, adds, and writes it: two accesses. A mirror of the page gives it the right
+to both, and gives the CPU the right to store in between ([HMM.md](../mm/hmm/HMM.md#a-frame-that-one-device-has-alone)).""",
+     "addition_beside_a_store_loses_it",
+     "77 is stored ({write A = 77}) after the device has read 10, and the device writes 11 over it ({DMA write A = 11}).",
+     "addition_alone_loses_no_store",
+     "`make_device_exclusive()` has taken the CPU's entry away ({clear PTE A}). The store faults, and waits in start ({invalidate_range_start A:2}) for the driver's lock, which is free after the device's write ({DMA write A = 11}).",
+     "race-exclusive-not-told, race-adds-at-once"),
+    ("25", "An exclusive page that goes during the fault",
+     """What breaks: a process maps a frame that is another's. A fault on a device-exclusive entry has to wait for the device, without the
+page-table lock; what it found before may be freed meanwhile (Linux 7c7b962938dd, 2023: the page had no reference).""",
+     "fault_without_a_second_look_maps_a_freed_page",
+     "T0 finds page 1 ({finds page 1}). T1 discards A, and page 1 has a new owner ({page 1 is allocated again}). T0 maps it ({maps page 1}), and P reads 77.",
+     "fault_with_a_second_look_maps_nothing",
+     "The fault reads the entry again under the lock, after start ({invalidate_range_start A:3}), and finds a hole: P reads 0.",
+     "race-exclusive-blind, race-looks-again"),
 ]
 
 # The same of a guest; last the form whose tables are shown, and without a right order of its own

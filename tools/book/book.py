@@ -39,7 +39,7 @@ too early or too late: in runs of a real kernel, step by step.
 - **An evening**: [the labs](labs/README.html), twelve holes in the kernel to mend; `tools/quiz -s 1` asks what a device reads.
 - **A weekend**: [the chapters](docs/reading.html), with a path for a first reading.
 
-All races: [fourteen of devices and seven of guests](races.html). The figure of Linux's mmu_notifier.rst,
+All races: [eighteen of devices and seven of guests](races.html). The figure of Linux's mmu_notifier.rst,
 [drawn from a run](figure.html). What is true at every moment: [the invariants](docs/invariants.html). What it costs:
 [figures](plots.html), and [their tables](docs/figures.html). The [glossary](docs/glossary.html), the
 [source](src/index.html), and the [README](README.html).
