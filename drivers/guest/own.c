@@ -63,7 +63,7 @@ static bool clear(struct guest *g, gpa_t from, gpa_t to);
 static void gain(struct guest *g, uint64_t *slot, uint64_t leaf)
 {
 	require(spin_held(&g->shadow.lock));
-	assert(pt_pa(pte_read(slot)) == pt_pa(leaf));
+	assert(page_same(pt_pa(pte_read(slot)), pt_pa(leaf)));
 	if (leaf & PTE_W)
 		pte_or(slot, PTE_W);
 	if (!(leaf & PTE_NX))

@@ -62,8 +62,8 @@ static const char *forbidden(pa_t pa, uint64_t rights)
 
 		/* Of a whole block only the head is ANON (mm/rmap/block.h). */
 		kind = page_kind(page);
-		if (page_kind(page_head(page)) == PAGE_ANON)
-			kind = PAGE_ANON;
+		if (kind == PAGE_FREE)
+			kind = page_kind(page_head(page));
 	}
 	switch (kind) {
 	case PAGE_ANON:

@@ -48,7 +48,7 @@ static int map(struct shadow *s, va_t va, pa_t pa, enum prot prot,
 	require(spin_held(&s->lock));
 	prot &= PROT_R | PROT_W;
 	there = domain_lookup(d, va, &old_pa, &old);
-	assert(!there || old_pa == pa);
+	assert(!there || page_same(old_pa, pa));
 	if (level && prot & PROT_W)
 		block_set_dirty(page_of_pa(pa - inside));
 	else if (prot & PROT_W)

@@ -11,6 +11,7 @@
 #include "mm/core/entry.h"
 #include "mm/core/device.h"
 #include "mm/rmap/huge.h"
+#include "mm/rmap/huge_zero.h"
 #include "mm/space/mm_priv.h"
 #include "mm/swap/swap.h"
 
@@ -20,6 +21,7 @@ struct census {
 	uint64_t swapped;         /* sum of mix() over the swapped ones      */
 	uint64_t maps, extra;     /* page_maps(), references beyond them     */
 	uint64_t huge;            /* huge entries of one mm                  */
+	uint64_t zeroes;          /* of all, those of the block of zeroes    */
 };
 
 const char *check_message(const char *fmt, ...)
@@ -141,9 +143,12 @@ static void check_huge(struct census *c, struct mm *mm, va_t va, uint64_t e)
 	struct page *head = entry_page(e);
 
 	c->huge++;
-	c->mapped += BLOCK_PAGES - 1;
+	if (page_kind(head) == PAGE_ZERO)
+		c->zeroes++;
+	else
+		c->mapped += BLOCK_PAGES - 1;
 	if (!entry_huge(e) || !IS_ALIGNED(page_pa(head), BLOCK_SIZE) ||
-	    page_kind(head) != PAGE_ANON)
+	    (page_kind(head) != PAGE_ANON && !entry_huge_zero(e)))
 		WRONG(c, "mm %u: entry %lx at %lx maps no block", mm->id, e,
 		      va);
 	if (!r || va < r->start || va + BLOCK_SIZE > r->end)
@@ -233,9 +238,9 @@ static void check_page(struct census *c, struct page *page)
 	unsigned found = 0;
 
 	if (!kind_user(kind)) {
-		if (maps)
-			WRONG(c, "%s frame %lx is mapped", page_kind_name(kind),
-			      pfn_of(page));
+		if (maps != (page == huge_zero ? c->zeroes : 0))
+			WRONG(c, "%s frame %lx has %u mappings",
+			      page_kind_name(kind), pfn_of(page), maps);
 		return;
 	}
 	if ((kind == PAGE_DEVICE) != page_is_device(page))

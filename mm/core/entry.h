@@ -28,8 +28,11 @@
  *   device-      exclusive    fault_device_exclusive()
  *   exclusive    evicted      fork: share_special(); swap_out(), migrate_page()
  *   all          hole         zap_entry(); entry_evict() for an object's page
- *   hole (2 MiB) huge         mm/huge/fault_huge.c, exclusive; share_huge() for a child
- *   huge         512 entries  huge_split(): exclusive or shared, as the huge one was
+ *   hole (2 MiB) huge         mm/huge/fault_huge.c: exclusive, or of zeroes;
+ *                             share_huge() for a child
+ *   huge zeroes  huge         mm/huge/fault_huge.c, exclusive
+ *   huge         512 entries  huge_split(): exclusive, shared or zero, as the huge
+ *                             one was
  *   huge         hole         zap of all 2 MiB
  *
  * entry_protect() changes rights, move_run() the address: the state stays.
@@ -176,7 +179,7 @@ static inline enum entry_state entry_state(uint64_t e)
 		return STATE_EVICTED;
 	if (entry_swapped(e))
 		return STATE_SWAPPED;
-	if (entry_page(e) == zero_page)
+	if (page_kind(entry_page(e)) == PAGE_ZERO)
 		return STATE_ZERO;
 	if (page_kind(entry_page(e)) == PAGE_KSM)
 		return STATE_MERGED;

@@ -46,7 +46,8 @@ enum page_kind {
 	PAGE_TABLE,    /* a page table; index counts its entries in use    */
 	PAGE_ANON,     /* a user's private memory                          */
 	PAGE_OBJECT,   /* of a shared object                               */
-	PAGE_ZERO,     /* the one frame that reads of untouched memory map */
+	PAGE_ZERO,     /* what reads of untouched memory map: zero_page, or the
+			* head of the block of mm/rmap/huge_zero.h         */
 	PAGE_KSM,      /* private pages merged into one                    */
 	PAGE_DEVICE,   /* a user's private memory, in the memory of a device */
 	PAGE_VRAM, /* of a device: free, or its driver's (mm/core/device.h) */
@@ -361,6 +362,14 @@ static inline void page_clear(struct page *page, uint32_t bit)
 /* Return the head of the allocated block in which the frame lies; of any other frame
  * the frame itself.  The block is not split or freed meanwhile. */
 struct page *page_head(struct page *page);
+
+/* Return true if the frames at two addresses are one, or both read as zero for ever: an
+ * MMU with a table of its own may go on with the other. */
+static inline bool page_same(pa_t a, pa_t b)
+{
+	return a == b || (page_kind(page_head(page_of_pa(a))) == PAGE_ZERO &&
+			  page_kind(page_head(page_of_pa(b))) == PAGE_ZERO);
+}
 
 /* Return true if the frame is free: a bare block's tail, of kind FREE, is not. */
 static inline bool page_is_free(struct page *page)

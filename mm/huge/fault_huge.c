@@ -2,11 +2,13 @@
 /*
  * fault_huge.c - make an entry of 2 MiB, and give it W or split it
  *
- *   entry       read fault        write fault
- *   no table    small zero page   block of zeroes, or one small page
- *   shared      -                 split, then copy 4 KiB         (COW)
- *   last owner  -                 gains W
- *   exclusive   -                 gains W
+ *   entry       read fault              write fault
+ *   no table    the block of zeroes,    a block, cleared, or one small page
+ *               or the small zero page
+ *   zeroes      -                       a block, cleared, or split
+ *   shared      -                       split, then copy 4 KiB   (COW)
+ *   last owner  -                       gains W
+ *   exclusive   -                       gains W
  */
 #include "mm/huge/fault_huge.h"
 #include "kernel/err.h"
@@ -14,9 +16,10 @@
 #include "mm/frame/pmm.h"
 #include "mm/notifier/flush.h"
 #include "mm/rmap/huge.h"
+#include "mm/rmap/huge_zero.h"
 #include "mm/rmap/rmap.h"
 
-/* Return true if a first write to va should make a huge entry.  In an address space
+/* Return true if a first access to va should make a huge entry.  In an address space
  * with a limit it would not: a fault makes room for one page.
  * Context: mm->lock held. */
 static bool huge_wanted(const struct region *r, va_t va)
@@ -28,8 +31,8 @@ static bool huge_wanted(const struct region *r, va_t va)
 	       start + BLOCK_SIZE <= r->end && !READ_ONCE(r->mm->limit);
 }
 
-/* Allocate a block of zeroes and the table that its split will need.  Returns the
- * block, or NULL without memory. */
+/* Allocate a block for a write and the table that its split will need.  Returns the
+ * block, cleared, or NULL without memory. */
 static struct page *block_alloc(struct page **table)
 {
 	struct page *block = pages_alloc_bare(BLOCK_ORDER);
@@ -45,11 +48,31 @@ static struct page *block_alloc(struct page **table)
 	return block;
 }
 
-/* Map the block at slot, or a new one if it is NULL, if no entry and no table is there
- * yet.  Returns 0, -EAGAIN, or -ENOMEM if a table above is missing.
- * Context: mm->lock and pt_lock held. */
+/* Make the block the region's at va.  Returns the entry that a write needs.
+ * Context: pt_lock held. */
+static uint64_t block_adopt(struct region *r, va_t va, struct page *block)
+{
+	require(spin_held(&r->mm->pt_lock));
+	page_set_anon(block, r, va);
+	page_ref_to_map(block);
+	r->mm->mapped += BLOCK_PAGES;
+	return entry_make(block, r->prot) | PTE_PS | PTE_A | PTE_D;
+}
+
+/* Return the entry that maps the block of zeroes for a read, counted.
+ * Context: pt_lock held. */
+static uint64_t zeroes_adopt(struct region *r, struct page *zeroes)
+{
+	require(spin_held(&r->mm->pt_lock));
+	page_map_add(zeroes);
+	return page_pa(zeroes) | entry_rights(r->prot, false) | PTE_PS | PTE_A;
+}
+
+/* Map the block, for a read the one of zeroes, at slot, or at a new one if it is NULL,
+ * if no entry and no table is there yet.  Returns 0, -EAGAIN, or -ENOMEM if a table above
+ * is missing.  Context: mm->lock and pt_lock held. */
 static int block_map(struct region *r, va_t va, uint64_t *slot,
-		     struct page *block, struct page *table)
+		     struct page *block, struct page *table, bool write)
 {
 	struct mm *mm = r->mm;
 
@@ -60,12 +83,9 @@ static int block_map(struct region *r, va_t va, uint64_t *slot,
 		return err(ENOMEM);
 	if (pte_read(slot))
 		return -EAGAIN;
-	page_set_anon(block, r, va);
-	page_ref_to_map(block);
 	pt_set(&mm->pt, slot,
-	       entry_make(block, r->prot) | PTE_PS | PTE_A | PTE_D);
+	       write ? block_adopt(r, va, block) : zeroes_adopt(r, block));
 	huge_deposit(mm, table);
-	mm->mapped += BLOCK_PAGES;
 	PROBE(pte_set, mm, va);
 	return 0;
 }
@@ -86,7 +106,7 @@ static int huge_new(struct region *r, va_t va, uint64_t *slot)
 	if (block) {
 		PROBE(fault_fresh, r->mm, start);
 		spin_lock(&r->mm->pt_lock);
-		ret = block_map(r, start, slot, block, table);
+		ret = block_map(r, start, slot, block, table, true);
 		spin_unlock(&r->mm->pt_lock);
 		if (ret) {
 			page_put(block);
@@ -98,8 +118,82 @@ static int huge_new(struct region *r, va_t va, uint64_t *slot)
 	return ret;
 }
 
+/* Map the block of zeroes for a read.  Context and result: as huge_new(). */
+static int huge_zeroes(struct region *r, va_t va, uint64_t *slot)
+{
+	struct page *zeroes = huge_zero_get(), *table;
+	int ret = -ENOMEM;
+
+	require(rw_held(&r->mm->lock) && may_sleep());
+	table = zeroes ? page_alloc() : NULL;
+	if (table) {
+		spin_lock(&r->mm->pt_lock);
+		ret = block_map(r, ALIGN_DOWN(va, BLOCK_SIZE), slot, zeroes,
+				table, false);
+		spin_unlock(&r->mm->pt_lock);
+		if (ret)
+			page_put(table);
+	}
+	if (ret == -ENOMEM)
+		huge_count_fault(false);
+	return ret;
+}
+
+/* Put the block where the block of zeroes is: clear, flush, set, so that no MMU writes
+ * while another still reads the zeroes.  Returns 0, or -EAGAIN if the entry has
+ * changed.  Context: mm->lock and pt_lock held, inside an invalidation. */
+static int zeroes_replace(struct region *r, va_t start, struct page *block)
+{
+	uint64_t *slot = huge_slot(r->mm, start), e;
+	struct mm *mm = r->mm;
+
+	require(rw_held(&mm->lock) && spin_held(&mm->pt_lock));
+	if (!slot || !entry_huge_zero(pte_read(slot)))
+		return -EAGAIN;
+	e = block_adopt(r, start, block);
+	pte_xchg(slot, 0);
+	PROBE(pte_clear, mm, start);
+	tlb_flush_range(mm, start, start + BLOCK_SIZE); //: unzero-flushes
+	pte_write(slot, e);
+	PROBE(pte_set, mm, start);
+	page_map_drop(huge_zero);
+	return 0;
+}
+
+/* Give a write a block of its own in place of that of zeroes.  Context: mm->lock held;
+ * may sleep.  Returns 0, or -EAGAIN, without memory after a split. */
+static int huge_unzero(struct region *r, va_t va)
+{
+	va_t start = ALIGN_DOWN(va, BLOCK_SIZE);
+	struct page *block = pages_alloc_bare(BLOCK_ORDER);
+	struct mmu_notifier_range range;
+	int ret;
+
+	require(rw_held(&r->mm->lock) && may_sleep());
+	if (!block) {
+		huge_count_fault(false);
+		huge_split_slow(r->mm, start);
+		return -EAGAIN;
+	}
+	pages_zero(block, BLOCK_ORDER);
+	PROBE(fault_fresh, r->mm, start);
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, r->mm, start,
+				start + BLOCK_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	spin_lock(&r->mm->pt_lock);
+	ret = zeroes_replace(r, start, block);
+	spin_unlock(&r->mm->pt_lock);
+	mmu_notifier_invalidate_range_end(&range);
+	if (ret)
+		page_put(block);
+	else
+		huge_count_fault(true);
+	return ret;
+}
+
 /* Serve a fault at the huge entry in slot.  Context: mm->lock and pt_lock held.
- * Returns 0, or -EAGAIN after a split. */
+ * Returns 0, -EAGAIN after a split, or -EBUSY if a block must replace that of
+ * zeroes. */
 static int huge_mapped(struct region *r, va_t va, uint64_t *slot,
 		       enum want want)
 {
@@ -115,6 +209,9 @@ static int huge_mapped(struct region *r, va_t va, uint64_t *slot,
 		return 0;
 	}
 	if (!page_exclusive(head)) {
+		if (entry_huge_zero(e) && want == WANT_WRITE &&
+		    huge_wanted(r, va))
+			return -EBUSY;
 		if (!block_sole(head)) {
 			huge_split(mm, va);
 			return -EAGAIN;
@@ -138,15 +235,17 @@ static int fault_huge(struct region *r, va_t va, enum want want)
 
 	require(rw_held(&r->mm->lock));
 	/* This look needs no lock: block_map() and fault_table() look again. */
-	if (!slot || !pte_read(slot))
-		return want == WANT_WRITE && huge_wanted(r, va)
-			       ? huge_new(r, va, slot)
-			       : -ENOMEM;
+	if (!slot || !pte_read(slot)) {
+		if (want == WANT_UNSHARE || !huge_wanted(r, va))
+			return -ENOMEM;
+		return want == WANT_WRITE ? huge_new(r, va, slot)
+					  : huge_zeroes(r, va, slot);
+	}
 	spin_lock(&r->mm->pt_lock);
 	if (entry_huge(pte_read(slot)))
 		ret = huge_mapped(r, va, slot, want);
 	spin_unlock(&r->mm->pt_lock);
-	return ret;
+	return ret == -EBUSY ? huge_unzero(r, va) : ret;
 }
 
 uint64_t *fault_table(struct region *r, va_t va, enum want want, int *ret)

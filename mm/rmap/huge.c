@@ -11,6 +11,7 @@
 #include "kernel/probe.h"
 #include "mm/frame/pmm.h"
 #include "mm/notifier/flush.h"
+#include "mm/rmap/huge_zero.h"
 
 static _Atomic uint64_t faults, fallbacks, splits, collapses, joins;
 
@@ -47,13 +48,30 @@ int huge_deposit_new(struct mm *mm, unsigned n)
 	return ret;
 }
 
-/* Fill a table with what the huge entry e translates. */
-static void fill(uint64_t *small, uint64_t e)
+/* Fill a table with entries from e on, whose frames are `step` bytes apart. */
+static void fill(uint64_t *small, uint64_t e, uint64_t step)
 {
 	e &= ~PTE_PS;
 #pragma GCC unroll 8
-	for (unsigned i = 0; i < PT_ENTRIES; i++, e += PAGE_SIZE)
+	for (unsigned i = 0; i < PT_ENTRIES; i++, e += step)
 		small[i] = e;
+}
+
+/* Replace e, in slot, by the table, with what it translates; of the block of zeroes by
+ * 512 of zero_page.  Context: mm->pt_lock held. */
+static void replace_by(struct mm *mm, struct page *table, uint64_t *slot,
+		       uint64_t e, bool zeroes)
+{
+	uint64_t next = page_pa(table) | mm->pt.format->table_bits[1];
+
+	require(spin_held(&mm->pt_lock));
+	do
+		if (unlikely(zeroes))
+			fill(page_va(table),
+			     page_pa(zero_page) | (e & ~PTE_ADDR), 0);
+		else
+			fill(page_va(table), e, PAGE_SIZE);
+	while (!pte_cmpxchg(slot, &e, next));
 }
 
 void huge_split(struct mm *mm, va_t va)
@@ -61,6 +79,7 @@ void huge_split(struct mm *mm, va_t va)
 	va_t start = ALIGN_DOWN(va, BLOCK_SIZE);
 	uint64_t *slot = huge_slot(mm, va), e;
 	struct page *table;
+	bool zeroes;
 
 	require(spin_held(&mm->pt_lock));
 	if (!slot)
@@ -68,15 +87,16 @@ void huge_split(struct mm *mm, va_t va)
 	table = huge_withdraw(mm);
 	table->index = PT_ENTRIES;
 	e = pte_read(slot);
-	block_split(entry_page(e));
-	do
-		fill(page_va(table), e);
-	while (!pte_cmpxchg(slot, &e,
-			    page_pa(table) | mm->pt.format->table_bits[1]));
+	zeroes = entry_huge_zero(e);
+	if (likely(!zeroes))
+		block_split(entry_page(e));
+	replace_by(mm, table, slot, e, zeroes);
 	mm->pt.tables++;
 	atomic_fetch_add_explicit(&splits, 1, memory_order_relaxed);
 	PROBE(huge_split, mm, start);
 	tlb_flush_range(mm, start, start + BLOCK_SIZE); //: split-flushes
+	if (unlikely(zeroes))
+		page_map_drop(entry_page(e));
 }
 
 void huge_split_slow(struct mm *mm, va_t at)

@@ -24,6 +24,7 @@
 #include "mm/core/entry.h"
 #include "mm/notifier/flush.h"
 #include "mm/rmap/huge.h"
+#include "mm/rmap/huge_zero.h"
 #include "mm/space/mm_priv.h"
 #include "mm/swap/swap.h"
 
@@ -110,7 +111,7 @@ static inline bool freeze(uint64_t *slot, struct page *page)
 static noinline int share_huge(struct fork *f, const struct pt_run *run)
 {
 	uint64_t *to = pt_slot(&f->child->pt, run->va, 1, true);
-	unsigned n = run->count;
+	unsigned n = run->count, zeroes = 0;
 
 	require(spin_held(&f->parent->pt_lock) &&
 		spin_held(&f->child->pt_lock));
@@ -125,9 +126,10 @@ static noinline int share_huge(struct fork *f, const struct pt_run *run)
 			f->flush = true;
 		}
 		pte_write(to + i, e & ~(ENTRY_W | PTE_A));
+		zeroes += entry_huge_zero(e);
 	}
 	pt_count(&f->child->pt, to, n);
-	f->child->mapped += (uint64_t)n * BLOCK_PAGES;
+	f->child->mapped += (uint64_t)(n - zeroes) * BLOCK_PAGES;
 	return 0;
 }
 

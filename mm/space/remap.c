@@ -14,6 +14,7 @@
 #include "mm/core/entry.h"
 #include "mm/notifier/flush.h"
 #include "mm/rmap/huge.h"
+#include "mm/rmap/huge_zero.h"
 #include "mm/space/mm_priv.h"
 
 struct move {
@@ -121,7 +122,7 @@ static void move_run(const struct move *m, const struct pt_run *run)
 static uint64_t mark_unseen(uint64_t e)
 {
 	if (entry_huge(e))
-		return e | PTE_D;
+		return entry_huge_zero(e) ? e : e | PTE_D;
 	for (unsigned i = 0; i < PT_ENTRIES; i++) {
 		uint64_t *slot = &pt_table(e)[i];
 

@@ -8,6 +8,7 @@
 #include "kernel/probe.h"
 #include "mm/core/entry.h"
 #include "mm/rmap/huge.h"
+#include "mm/rmap/huge_zero.h"
 #include "mm/space/gather.h"
 #include "mm/swap/swap.h"
 
@@ -52,6 +53,7 @@ static noinline void zap_huge(struct gather *gather, const struct pt_run *run)
 {
 	uint64_t *slot = run->slots, *end = slot + run->count;
 	struct mm *mm = gather->mm;
+	unsigned zeroes = 0;
 
 	require(spin_held(&mm->pt_lock));
 	gather_span(gather, run->va, run->va + run->count * BLOCK_SIZE);
@@ -61,10 +63,11 @@ static noinline void zap_huge(struct gather *gather, const struct pt_run *run)
 		assert(entry_huge(e));
 		if (entry_dirty(mm, e))
 			block_set_dirty(entry_page(e));
+		zeroes += entry_huge_zero(e);
 		gather_block(gather, entry_page(e), huge_withdraw(mm));
 	}
 	pt_count(&mm->pt, run->slots, -(int64_t)run->count);
-	mm->mapped -= (uint64_t)run->count * BLOCK_PAGES;
+	mm->mapped -= (uint64_t)(run->count - zeroes) * BLOCK_PAGES;
 	PROBE(pte_clear, mm, run->va);
 }
 

@@ -61,6 +61,34 @@ static uint64_t split(struct mm *mm, unsigned n)
 	return bench_stop(start);
 }
 
+/* Instructions of one load from each of n pages of 2 MiB. */
+static uint64_t load(struct mm *mm, unsigned n)
+{
+	uint64_t start, v;
+
+	mm_bind(mm);
+	start = bench_start();
+	for (unsigned i = 0; i < n; i++)
+		assert(!user_load64(at(i), &v));
+	start = bench_stop(start);
+	mm_bind(NULL);
+	return start;
+}
+
+BENCH(huge_zero, "first load of 2 MiB, and the first store after it")
+{
+	struct mm *mm = space(MANY + 1);
+
+	load(mm, 1); /* clears the block of zeroes */
+	mm_put(mm);
+	mm = space(MANY);
+	bench_report("huge_zero_read", load(mm, MANY), MANY, "instructions");
+	assert(!mm->mapped);
+	bench_report("huge_zero_write", store(mm, MANY) - MANY * CLEAR, MANY,
+		     "instructions");
+	mm_put(mm);
+}
+
 BENCH(huge_fault, "first store, split and copy on write of pages of 2 MiB")
 {
 	struct mm *mm = space(MANY), *child;

@@ -15,10 +15,12 @@
 #include "mm/kernel/kmap.h"
 #include "mm/ksm/ksm.h"
 #include "mm/notifier/mmu_notifier.h"
+#include "mm/rmap/huge_zero.h"
 
 static uint64_t frames_now(void)
 {
 	pool_trim_all();
+	huge_zero_forget();
 	pmm_drain();
 	return pmm_free_pages() + kstack_cached_pages();
 }

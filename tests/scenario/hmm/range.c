@@ -5,6 +5,7 @@
  */
 #include "kernel/err.h"
 #include "mm/core/entry.h"
+#include "mm/rmap/huge_zero.h"
 #include "tests/fixture/mm/huge_fixture.h"
 #include "tests/fixture/mm/swap_fixture.h"
 #include "tests/scenario/hmm/ask.h"
@@ -319,6 +320,36 @@ TEST(hmm, fault_makes_a_huge_page,
 	EXPECT_EQ(faults, 1);
 	EXPECT(entry_huge(entry_at(mm, VA)));
 	EXPECT(reported_huge(mm, 0, N, 0));
+	ask_end();
+	mm_put(mm);
+}
+
+TEST(hmm, zeroes_tell_their_order,
+     "a request to read maps the block of zeroes by one fault, reports it with "
+     "its order and without W; a request to write replaces it by a page")
+{
+	struct mm *mm = huge_fixture();
+	unsigned faults = 0;
+	uint64_t first;
+
+	ask_begin(mm, 0, N, HMM_PFN_REQ_FAULT);
+	hook("hmm_fault", count, &faults);
+	EXPECT_EQ(ask_once(), 0);
+	EXPECT_EQ(faults, 1);
+	first = pfn_of(huge_zero) | HMM_PFN_VALID |
+		FIELD_PREP(HMM_PFN_ORDER, 9);
+	for (unsigned i = 0; i < N; i++)
+		EXPECT_EQ(ask_pfns[i], first + i);
+	ask_end();
+	ask_begin(mm, 0, N, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE);
+	EXPECT_EQ(ask_once(), -EBUSY); /* the replacement is a change */
+	ask_end();
+	ask_begin(mm, 0, N, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE);
+	EXPECT_EQ(ask_once(), 0);
+	unhook("hmm_fault");
+	EXPECT_EQ(faults, 2);
+	EXPECT(reported_huge(mm, 0, N, 0));
+	EXPECT(huge_head(mm) != huge_zero);
 	ask_end();
 	mm_put(mm);
 }

@@ -73,7 +73,9 @@ TEST(huge, small_entry_stands_in_the_way,
 	struct mm *mm = huge_fixture();
 
 	REQUIRE(o);
-	EXPECT_EQ(rd(mm, P(3)), 0); /* the zero page */
+	EXPECT_EQ(mm_advise_huge(mm, P(0), Q(0), false), 0);
+	EXPECT_EQ(rd(mm, P(3)), 0); /* the zero page of 4 KiB */
+	EXPECT_EQ(mm_advise_huge(mm, P(0), Q(0), true), 0);
 	EXPECT_EQ(wr(mm, P(4), 1), 0);
 	EXPECT_EQ(mm->mapped, 1);
 	EXPECT_EQ(mm_advise_huge(mm, Q(0), R(0), false), 0);

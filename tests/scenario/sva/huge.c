@@ -6,6 +6,7 @@
  * copies of the parts that its device has touched.
  */
 #include "kernel/err.h"
+#include "mm/rmap/huge_zero.h"
 #include "tests/fixture/iommu/user_fixture.h"
 #include "tests/fixture/mm/huge_fixture.h"
 #include "tests/fixture/mm/sync_point.h"
@@ -75,6 +76,50 @@ USER_TEST(huge, device_makes_a_huge_page,
 	EXPECT(entry_huge(entry_at(mm, P(0))));
 	EXPECT_EQ(rd(mm, P(7)), 'x');
 	EXPECT_EQ(fixture_load(s, 0, P(9)), 0);
+}
+
+USER_TEST(huge, device_reads_the_zeroes,
+	  "a device's first reads map the block of zeroes, which it cannot "
+	  "write; after a store of the CPU, or its own, it reads the new block "
+	  "in every part that it had read before")
+{
+	struct mm *mm = fixture_mm(s, N);
+
+	REQUIRE(!mm_advise_huge(mm, P(0), P(N), true));
+	fixture_bind(s, 0, mm);
+	for (unsigned i = 0; i < ARRAY_SIZE(far_apart); i++)
+		EXPECT_EQ(fixture_load(s, 0, P(far_apart[i])), 0);
+	EXPECT(entry_page(entry_at(mm, P(0))) == huge_zero);
+	fixture_write(s, 0, P(300), 'x');
+	EXPECT_EQ(*(uint64_t *)page_va(huge_zero + 300), 0);
+	EXPECT_EQ(wr(mm, P(77), 7), 0);
+	EXPECT_EQ(fixture_load(s, 0, P(77)), 7);
+	EXPECT_EQ(fixture_store(s, 0, P(300), 'y'), 0);
+	EXPECT_EQ(rd(mm, P(300)), 'y');
+	EXPECT_EQ(fixture_load(s, 0, P(511)), 0);
+	EXPECT_STR_NULL(fixture_check(0));
+}
+
+USER_TEST(huge, split_zeroes_read_as_before,
+	  "after a split of the zeroes the device reads zeroes without a "
+	  "fault, and the word of a page that is written then, of no other")
+{
+	struct mm *mm = fixture_mm(s, N);
+
+	REQUIRE(!mm_advise_huge(mm, P(0), P(N), true));
+	fixture_bind(s, 0, mm);
+	for (unsigned i = 0; i < ARRAY_SIZE(far_apart); i++)
+		EXPECT_EQ(fixture_load(s, 0, P(far_apart[i])), 0);
+	huge_split_at(mm, P(1));
+	EXPECT(!entry_huge(entry_at(mm, P(0))));
+	for (unsigned i = 0; i < ARRAY_SIZE(far_apart); i++)
+		EXPECT_EQ(fixture_read(s, 0, P(far_apart[i])), 0);
+	EXPECT_EQ(wr(mm, P(77), 7), 0);
+	EXPECT_EQ(fixture_load(s, 0, P(77)), 7);
+	EXPECT_EQ(fixture_load(s, 0, P(300)), 0);
+	EXPECT_EQ(fixture_store(s, 0, P(511), 'z'), 0);
+	EXPECT_EQ(rd(mm, P(511)), 'z');
+	EXPECT_STR_NULL(fixture_check(0));
 }
 
 USER_TEST(huge, unmap_takes_all_parts,
