@@ -85,19 +85,27 @@ void buddy_give(struct page *page, unsigned order)
 	push(&frames[pfn], order);
 }
 
-/* Take a listed block and give back its upper halves down to order. */
-static struct page *cut(unsigned from, unsigned order)
+/* Take a listed block and give back its halves down to order, but for the block of that
+ * order that is `offset` frames inside. */
+static always_inline struct page *cut_at(struct page *page, unsigned from,
+					 uint64_t offset, unsigned order)
 {
-	struct page *page = lists[from];
-
 	assert(page && listed(page, from));
 	unlink_block(page, from);
 	while (from > order) {
-		from--;
-		push(page + (UINT64_C(1) << from), from);
+		uint64_t half = UINT64_C(1) << --from;
+
+		push(page + (~offset & half), from);
+		page += offset & half;
 	}
 	WRITE_ONCE(buddy_frames, buddy_frames - (UINT64_C(1) << order));
 	return page;
+}
+
+/* Take the first listed block, down to order. */
+static struct page *cut(unsigned from, unsigned order)
+{
+	return cut_at(lists[from], from, 0, order);
 }
 
 struct page *buddy_take(unsigned order)
@@ -106,6 +114,26 @@ struct page *buddy_take(unsigned order)
 
 	require(spin_held(&pmm_lock));
 	return larger ? cut((unsigned)__builtin_ctz(larger), order) : NULL;
+}
+
+bool buddy_take_at(struct page *page, unsigned order)
+{
+	require(spin_held(&pmm_lock));
+	for (unsigned n = order; n < PMM_ORDERS; n++) {
+		uint64_t offset = pfn_of(page) & (BIT(n) - 1);
+
+		if (!listed(page - offset, n))
+			continue;
+		cut_at(page - offset, n, offset, order);
+		return true;
+	}
+	return false;
+}
+
+bool buddy_has(unsigned order)
+{
+	require(spin_held(&pmm_lock));
+	return nonempty >> order;
 }
 
 struct page *buddy_take_small(unsigned most, unsigned *order)

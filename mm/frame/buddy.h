@@ -36,6 +36,16 @@ must_check struct page *buddy_take(unsigned order);
 must_check struct page *buddy_take_small(unsigned most, unsigned *order);
 
 /*
+ * Take the block of 2^order frames that begins at page, which is aligned to that, out
+ * of the lists, and leave the rest of the listed block that it lies in.  Returns false
+ * if a part of it is not in the lists, or in blocks of its own.  Context: pmm_lock held.
+ */
+must_check bool buddy_take_at(struct page *page, unsigned order);
+
+/* Return whether buddy_take(order) would find a block.  Context: pmm_lock held. */
+bool buddy_has(unsigned order);
+
+/*
  * Put the frames [start, end) into the lists, in the largest aligned blocks.
  * Context: pmm_lock held.
  */

@@ -86,6 +86,25 @@ must_check struct page *pages_alloc(unsigned order);
  */
 must_check struct page *pages_alloc_bare(unsigned order);
 
+/* Return whether a block of 2^order frames is free.  Another thread may take it at any
+ * time.  Context: any that may take RANK_PMM. */
+bool pmm_has_block(unsigned order);
+
+/*
+ * Allocate the frame `page`, as page_alloc() would, if it is free and lies in the buddy
+ * lists.  Returns false if it is in use, or free in the cache of a CPU (pmm_drain()).
+ * Context: any that may take RANK_PMM.
+ */
+must_check bool page_take(struct page *page);
+
+/*
+ * Make 2^order frames from `first`, which is aligned to that, one block, as
+ * pages_alloc_bare() returns it.  The caller has each from page_alloc(), page_take() or
+ * migrate_page(), with its only reference; other threads may find a frame by
+ * its number and have one for a moment.  Context: may sleep: waits for these.
+ */
+void pages_unite(struct page *first, unsigned order);
+
 /* Return the smallest order whose block holds so many bytes. */
 static inline unsigned order_of(uint64_t bytes)
 {

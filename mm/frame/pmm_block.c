@@ -13,6 +13,7 @@
  * was freed twice, and the checking build looks at the poison of each frame.
  */
 #include "kernel/inject.h"
+#include "kernel/thread.h"
 #include "mm/frame/buddy.h"
 #include "mm/frame/state.h"
 
@@ -79,6 +80,47 @@ struct page *pages_alloc_bare(unsigned order)
 	san_unpoison(page_va(page), PAGE_SIZE << order);
 	frame_ready(page, FIELD_PREP(PG_ORDER, order) | PG_BARE, PAGE_REF);
 	return page;
+}
+
+bool pmm_has_block(unsigned order)
+{
+	bool has;
+
+	require(locks_below(RANK_PMM));
+	spin_lock(&pmm_lock);
+	has = buddy_has(order);
+	spin_unlock(&pmm_lock);
+	return has;
+}
+
+bool page_take(struct page *page)
+{
+	bool taken;
+
+	require(locks_below(RANK_PMM));
+	if (page_kind(page) != PAGE_FREE)
+		return false;
+	spin_lock(&pmm_lock);
+	taken = buddy_take_at(page, 0);
+	spin_unlock(&pmm_lock);
+	if (taken)
+		frame_ready(page, 0, PAGE_REF);
+	return taken;
+}
+
+void pages_unite(struct page *first, unsigned order)
+{
+	require(may_sleep());
+	assert(IS_ALIGNED(pfn_of(first), UINT64_C(1) << order));
+	for (unsigned i = 1; i < 1u << order; i++) {
+		assert(page_kind(first + i) == PAGE_KERNEL);
+		while (!page_freeze(first + i, PAGE_REF))
+			yield(); /* page_try_get_user() drops it again */
+		first[i].mapping.next = NULL;
+		atomic_store_explicit(&first[i].flags, PAGE_FREE,
+				      memory_order_relaxed);
+	}
+	page_set(first, FIELD_PREP(PG_ORDER, order) | PG_BARE);
 }
 
 void block_free(struct page *page)

@@ -26,6 +26,7 @@
 #include "mm/core/entry.h"
 #include "mm/frame/pmm.h"
 #include "mm/notifier/flush.h"
+#include "mm/rmap/compact.h"
 #include "mm/rmap/huge.h"
 #include "mm/rmap/rmap.h"
 
@@ -299,7 +300,7 @@ static int collapse_by(struct collapse *c, bool join)
 	int ret;
 
 	require(rw_held_write(&c->mm->lock));
-	c->block = join ? NULL : pages_alloc_bare(BLOCK_ORDER);
+	c->block = join ? NULL : block_obtain();
 	if (!join && !c->block)
 		return err(ENOMEM);
 	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, c->mm, c->start,

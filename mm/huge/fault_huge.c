@@ -15,6 +15,7 @@
 #include "kernel/probe.h"
 #include "mm/frame/pmm.h"
 #include "mm/notifier/flush.h"
+#include "mm/rmap/compact.h"
 #include "mm/rmap/huge.h"
 #include "mm/rmap/huge_zero.h"
 #include "mm/rmap/rmap.h"
@@ -35,7 +36,7 @@ static bool huge_wanted(const struct region *r, va_t va)
  * block, cleared, or NULL without memory. */
 static struct page *block_alloc(struct page **table)
 {
-	struct page *block = pages_alloc_bare(BLOCK_ORDER);
+	struct page *block = block_obtain();
 
 	if (!block)
 		return NULL;

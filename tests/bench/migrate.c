@@ -4,6 +4,7 @@
  */
 #include "kernel/panic.h"
 #include "mm/frame/pmm.h"
+#include "mm/rmap/compact.h"
 #include "mm/rmap/migrate.h"
 #include "tests/bench/bench.h"
 #include "tests/fixture/mm/mm_fixture.h"
@@ -46,5 +47,28 @@ BENCH(migrate, "pages to other frames: with one mapping, and for each more")
 		     FORKS, "instructions");
 	for (unsigned i = 0; i < FORKS; i++)
 		mm_put(child[i]);
+	mm_put(mm);
+}
+
+BENCH(compact,
+      "a block of 2 MiB, half used by one address space, per page that moves")
+{
+	struct mm *mm = mm_create();
+	struct page *first, *block;
+	struct compact_stat stat;
+	uint64_t start;
+
+	assert(mm && !mm_map(mm, VA, BLOCK_SIZE, RW, MAP_HUGE, NULL, 0, NULL));
+	assert(!mm_fault(mm, VA, PROT_W));
+	first = page_of_pa(entry_at(mm, VA) & PTE_ADDR);
+	for (unsigned i = 1; i < BLOCK_PAGES; i += 2)
+		assert(!mm_discard(mm, P(i), P(i + 1)));
+	start = bench_start();
+	assert(!block_evacuate(pfn_of(first), &block));
+	bench_report("compact_page", bench_stop(start), BLOCK_PAGES / 2,
+		     "instructions");
+	compact_stat(&stat);
+	assert(stat.moved == BLOCK_PAGES / 2);
+	page_put(block);
 	mm_put(mm);
 }
