@@ -23,17 +23,18 @@ enum lock_rank {
 	RANK_TEST = 1, /* tests' own, outermost                           */
 	RANK_HUGE_RUN, /* start and stop of the scanner of collapse (sleeping) */
 	RANK_HUGE_SCAN, /* that scanner's cursor (sleeping)               */
-	RANK_GRACE,     /* waiting for an SRCU's readers (sleeping)        */
-	RANK_MM_LIST,   /* mm_list_lock   all address spaces (sleeping)    */
-	RANK_KSM_RUN,   /* start and stop of the scanner's thread (sleeping) */
-	RANK_KSM,       /* the KSM scanner and its rmap_items (sleeping)   */
-	RANK_MM,        /* mm->lock       regions (sleeping)               */
-	RANK_LINKS,     /* anon_vmas of merged pages (sleeping)            */
-	RANK_RMAP,      /* anon_vma root, object: the reverse map (sleeping) */
-	RANK_LOGS,      /* draining of an IOMMU's logs (sleeping)          */
-	RANK_IOMMU,     /* devices and their domains (sleeping)            */
-	RANK_TRANSFER,  /* an engine whose transfers take long (sleeping)  */
-	RANK_PT,        /* mm->pt_lock    entries                          */
+	RANK_KSWAPD, /* start and stop of the thread that reclaims (sleeping) */
+	RANK_GRACE,  /* waiting for an SRCU's readers (sleeping)        */
+	RANK_MM_LIST,  /* mm_list_lock   all address spaces (sleeping)    */
+	RANK_KSM_RUN,  /* start and stop of the scanner's thread (sleeping) */
+	RANK_KSM,      /* the KSM scanner and its rmap_items (sleeping)   */
+	RANK_MM,       /* mm->lock       regions (sleeping)               */
+	RANK_LINKS,    /* anon_vmas of merged pages (sleeping)            */
+	RANK_RMAP,     /* anon_vma root, object: the reverse map (sleeping) */
+	RANK_LOGS,     /* draining of an IOMMU's logs (sleeping)          */
+	RANK_IOMMU,    /* devices and their domains (sleeping)            */
+	RANK_TRANSFER, /* an engine whose transfers take long (sleeping)  */
+	RANK_PT,       /* mm->pt_lock    entries                          */
 	RANK_SHADOW, /* shadow->lock   may an entry be copied now?  A guest's table */
 	RANK_DOMAIN,   /* domain->lock   a table of its own               */
 	RANK_PPR,      /* page requests that wait                         */

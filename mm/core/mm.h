@@ -73,7 +73,7 @@ struct mm {
 	struct page *deposit;    /* (P) unused tables, one for each huge
 				  *     entry: mm/rmap/huge.h; NULL is
 				  *     also read without the lock        */
-	uint64_t limit;      /* (A) of mapped: mm/space/reclaim.h; 0: none */
+	uint64_t limit;      /* (A) of mapped: mm/reclaim/reclaim.h; 0: none */
 	va_t hand;           /* (P) where the next reclaim begins      */
 	LIST_ENTRY(mm) link; /* mm_list_lock: all published mms        */
 	struct mmu_notifier_subscriptions *subscriptions; /* (M) set once  */

@@ -163,6 +163,24 @@ void buddy_give_range(pfn_t start, pfn_t end)
 	}
 }
 
+/* ---- low memory ------------------------------------------------------------ */
+
+static uint64_t low_mark;
+static void (*_Atomic low_fn)(void);
+
+void pmm_watch_low(uint64_t frames, void (*fn)(void))
+{
+	atomic_store(&low_fn, fn);
+	WRITE_ONCE(low_mark, frames);
+}
+
+void buddy_low_check(void)
+{
+	/* Both are hints: the next refill looks again. */
+	if (unlikely(READ_ONCE(buddy_frames) < READ_ONCE(low_mark)))
+		atomic_load (&low_fn)();
+}
+
 const char *buddy_check(void)
 {
 	uint64_t sum = 0;

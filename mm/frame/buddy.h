@@ -51,6 +51,10 @@ bool buddy_has(unsigned order);
  */
 void buddy_give_range(pfn_t start, pfn_t end);
 
+/* Call the function of pmm_watch_low(), if few frames are left.  Context: pmm_lock was
+ * just released. */
+void buddy_low_check(void);
+
 /*
  * Check the links, flags and sum of the lists.  Returns NULL or an error
  * message.  Context: pmm_lock held.

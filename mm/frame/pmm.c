@@ -93,6 +93,7 @@ static noinline bool cache_refill(struct frame_cache *cache)
 			cache->frames[cache->n++] = page + i;
 	}
 	spin_unlock(&pmm_lock);
+	buddy_low_check();
 	return cache->n > 0;
 }
 

@@ -143,6 +143,12 @@ void pmm_set_device_free(page_destructor *give_back);
  */
 void page_free_watch(bool (*fn)(struct page *page));
 
+/*
+ * Call fn each time that frames were taken from the buddy lists and fewer than `frames` are
+ * left there; 0: never.  Context of fn: any that may take RANK_WAIT.
+ */
+void pmm_watch_low(uint64_t frames, void (*fn)(void));
+
 /* Count the free frames, caches included: exact while no thread allocates. */
 uint64_t pmm_free_pages(void);
 

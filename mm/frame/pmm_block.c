@@ -39,6 +39,7 @@ static struct page *take(unsigned order)
 	spin_lock(&pmm_lock);
 	page = buddy_take(order);
 	spin_unlock(&pmm_lock);
+	buddy_low_check();
 	return page;
 }
 

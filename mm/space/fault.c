@@ -29,7 +29,7 @@
 #include "mm/rmap/device_in.h"
 #include "mm/huge/fault_huge.h"
 #include "mm/space/mm_priv.h"
-#include "mm/space/reclaim.h"
+#include "mm/reclaim/reclaim.h"
 #include "mm/space/swap_in.h"
 
 struct fault {

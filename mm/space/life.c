@@ -20,6 +20,7 @@
 #include "mm/notifier/mmu_notifier.h"
 #include "mm/core/device.h"
 #include "mm/space/fault.h"
+#include "mm/reclaim/kswapd.h"
 #include "mm/space/mm_priv.h"
 
 static struct pool mm_pool;
@@ -36,6 +37,7 @@ void mm_init(void)
 	mmu_notifier_init();
 	fault_init();
 	huge_scan_init();
+	kswapd_init();
 }
 
 struct mm *mm_alloc(void)

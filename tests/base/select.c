@@ -198,6 +198,10 @@ static void one_word(struct selection *s, const char *word, char *globs)
 		memcpy(globs, word + 5, strlen(word + 5) + 1);
 	} else if (!strncmp(word, "seed=", 5)) {
 		s->seed = number(s, word, word + 5, 0, UINT64_MAX);
+	} else if (!strncmp(word, "low=", 4)) {
+		s->low = number(s, word, word + 4, 1, UINT64_MAX);
+	} else if (!strncmp(word, "high=", 5)) {
+		s->high = number(s, word, word + 5, 1, UINT64_MAX);
 	} else if (!strncmp(word, "repeat=", 7)) {
 		s->repeat = (unsigned)number(s, word, word + 7, 1, 1000000);
 	} else if (!strncmp(word, "timeout=", 8)) {

@@ -25,8 +25,9 @@ struct selection {
 	unsigned n;
 	uint64_t seed;
 	unsigned repeat, timeout;
-	unsigned stress;   /* times the operations of suite stress         */
-	uint32_t fail_nth; /* allocation of each test's thread; 0: none     */
+	uint64_t low, high; /* free frames, for kswapd_start(); 0: no thread  */
+	unsigned stress;    /* times the operations of suite stress         */
+	uint32_t fail_nth;  /* allocation of each test's thread; 0: none     */
 	bool list, bench, shuffle, shell, explain, json;
 	bool hang, deaf;   /* each test spins for ever; deaf: interrupts off  */
 	unsigned explore;  /* preemptions, of suite explore                */

@@ -16,6 +16,12 @@ const struct word select_words[] = {
 	{ "explain=json", "",
 	  "the same as JSON lines, with the state after each step" },
 	{ "list", "", "list tests and claims instead of running them" },
+	{ "low=", "FRAMES",
+	  "with high=: below so many free frames pages are swapped out" },
+	{ "high=", "FRAMES",
+	  "... in the background, until so many are free; tests that count "
+	  "pages "
+	  "fail then" },
 	{ "shell", "", "a prompt on the serial line" },
 	{ "bench", "", "measure instead of testing" },
 	{ "bench=", "GLOB", "measure these groups or figures" },

@@ -17,6 +17,7 @@
 #include "kernel/thread.h"
 #include "mm/frame/pmm.h"
 #include "mm/kernel/kmap.h"
+#include "mm/reclaim/kswapd.h"
 #include "tests/base/ktap.h"
 #include "tests/base/select.h"
 #include "tests/bench/bench.h"
@@ -264,6 +265,13 @@ noinline int tests_run(const char *cmdline)
 		snprintk(s.error, sizeof(s.error), "%s", why);
 	if (s.error[0]) {
 		printk("visavis: %s\n", s.error);
+		return EXIT_USAGE;
+	}
+	if ((s.low || s.high) && kswapd_start(s.low, s.high)) {
+		printk("visavis: low=%lu high=%lu: both are needed, low is "
+		       "below "
+		       "high, and high at most %lu frames\n",
+		       s.low, s.high, pmm_total());
 		return EXIT_USAGE;
 	}
 	for (unsigned i = 0; s.list && i < s.n; i++)

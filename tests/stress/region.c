@@ -8,7 +8,7 @@
  * swapped out is a page request, which a worker serves (iommu/sva/ppr.h) by a fault that first
  * swaps out what was not used lately.  On QEMU the words move by real DMA.
  */
-#include "mm/space/reclaim.h"
+#include "mm/reclaim/reclaim.h"
 #include "tests/fixture/iommu/endpoint.h"
 #include "tests/fixture/iommu/user_fixture.h"
 #include "tests/fixture/mm/swap_fixture.h"

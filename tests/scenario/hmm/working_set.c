@@ -11,7 +11,7 @@
 #include "mm/check/check.h"
 #include "mm/core/entry.h"
 #include "mm/rmap/migrate.h"
-#include "mm/space/reclaim.h"
+#include "mm/reclaim/reclaim.h"
 #include "tests/fake/fake_device.h"
 #include "tests/fixture/mm/swap_fixture.h"
 

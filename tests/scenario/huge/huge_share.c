@@ -5,7 +5,7 @@
  */
 #include "kernel/err.h"
 #include "mm/ksm/ksm.h"
-#include "mm/space/reclaim.h"
+#include "mm/reclaim/reclaim.h"
 #include "tests/fake/recorder.h"
 #include "tests/fixture/mm/huge_fixture.h"
 #include "tests/fixture/mm/swap_fixture.h"

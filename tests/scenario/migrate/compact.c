@@ -54,6 +54,7 @@ static void expect_emptied(struct page *block, struct page *first)
 	EXPECT_EQ(page_kind(block), PAGE_KERNEL);
 	EXPECT_EQ(page_count(block), PAGE_REF);
 	memset(page_va(block), 0xee, BLOCK_SIZE);
+	EXPECT_STR_NULL(pmm_check());
 	page_put(block);
 	EXPECT_STR_NULL(mm_check());
 	EXPECT_STR_NULL(pmm_check());

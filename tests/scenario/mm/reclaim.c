@@ -5,7 +5,7 @@
 #include "kernel/err.h"
 #include "kernel/inject.h"
 #include "mm/core/entry.h"
-#include "mm/space/reclaim.h"
+#include "mm/reclaim/reclaim.h"
 #include "tests/fixture/mm/swap_fixture.h"
 
 /* Clear the accessed bits of n pages, as a turn of the hand does. */

@@ -7,7 +7,7 @@
 #include "kernel/err.h"
 #include "kernel/rand.h"
 #include "mm/core/entry.h"
-#include "mm/space/reclaim.h"
+#include "mm/reclaim/reclaim.h"
 #include "tests/fixture/iommu/user_fixture.h"
 #include "tests/fixture/mm/swap_fixture.h"
 

@@ -10,7 +10,7 @@
  * A huge entry is one page for the hand.  If it is unused, the swap-out of its head
  * splits it, and the hand meets the other pages in its next turn.
  */
-#include "mm/space/reclaim.h"
+#include "mm/reclaim/reclaim.h"
 #include "kernel/panic.h"
 #include "kernel/probe.h"
 #include "mm/core/entry.h"
