@@ -142,6 +142,17 @@ unsigned page_mark_idle(struct page *page);
 bool page_young(struct page *page);
 
 /*
+ * Make every entry of page read-only and clean, and clear PG_DIRTY.  When it returns no
+ * CPU and no device can write the page without a fault, which makes its entry writable and
+ * dirty again: so a copy that is made from here on is complete, or the next call returns
+ * true.  Linux: folio_mkclean(), folio_clear_dirty_for_io().
+ * Context: may sleep; any that may take RANK_LINKS.  The caller holds a reference
+ * on page, as for rmap_walk().
+ * Returns whether the page may have been written since the last call.
+ */
+must_check bool page_mkclean(struct page *page);
+
+/*
  * Walk pages of this kind by walk, which has rmap_walk()'s contract.  Once, at boot,
  * before the first page of the kind.
  */
