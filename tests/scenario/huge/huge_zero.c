@@ -8,7 +8,7 @@
 #include "mm/ksm/ksm.h"
 #include "mm/rmap/huge_zero.h"
 #include "mm/space/pin.h"
-#include "mm/space/reclaim.h"
+#include "mm/reclaim/reclaim.h"
 #include "tests/fake/recorder.h"
 #include "tests/fixture/mm/huge_fixture.h"
 #include "tests/fixture/mm/sync_point.h"
