@@ -26,7 +26,7 @@
 #include "mm/core/entry.h"
 #include "mm/frame/pmm.h"
 #include "mm/notifier/flush.h"
-#include "mm/rmap/compact.h"
+#include "mm/reclaim/compact.h"
 #include "mm/rmap/huge.h"
 #include "mm/rmap/rmap.h"
 

@@ -15,7 +15,7 @@
 #include "kernel/probe.h"
 #include "mm/frame/pmm.h"
 #include "mm/notifier/flush.h"
-#include "mm/rmap/compact.h"
+#include "mm/reclaim/compact.h"
 #include "mm/rmap/huge.h"
 #include "mm/rmap/huge_zero.h"
 #include "mm/rmap/rmap.h"

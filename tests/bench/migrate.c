@@ -4,7 +4,7 @@
  */
 #include "kernel/panic.h"
 #include "mm/frame/pmm.h"
-#include "mm/rmap/compact.h"
+#include "mm/reclaim/compact.h"
 #include "mm/rmap/migrate.h"
 #include "tests/bench/bench.h"
 #include "tests/fixture/mm/mm_fixture.h"

@@ -7,7 +7,7 @@
 #include "kernel/printk.h"
 #include "kernel/shell.h"
 #include "mm/frame/pmm.h"
-#include "mm/rmap/compact.h"
+#include "mm/reclaim/compact.h"
 #include "tests/shell/shell.h"
 
 /* Say why a page did not move. */

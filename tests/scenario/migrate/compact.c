@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * compact.c - the frames of a block of 2 MiB are emptied (mm/rmap/compact.h)
+ * compact.c - the frames of a block of 2 MiB are emptied (mm/reclaim/compact.h)
  */
-#include "mm/rmap/compact.h"
+#include "mm/reclaim/compact.h"
 #include "kernel/err.h"
 #include "kernel/inject.h"
 #include "kernel/string.h"

@@ -9,7 +9,7 @@
  * Locks: none.  A block is chosen by a look at its frames without any; what they are is
  * found out when each is taken.
  */
-#include "mm/rmap/compact.h"
+#include "mm/reclaim/compact.h"
 #include "kernel/err.h"
 #include "kernel/panic.h"
 #include "kernel/probe.h"
