@@ -203,6 +203,7 @@ static bool commit_page(struct migrate_vma *args, uint64_t *slot,
 		return false;
 	if (page_exclusive(page))
 		page_set_exclusive(to);
+	page_set(to, PG_MOVING); /* until finalize drops its reference */
 	page_move_owner(page, to);
 	page_get(to);
 	pte_write(slot, entry_make_moving(to, e, e & PTE_D));
@@ -222,7 +223,7 @@ static bool commit_hole(struct migrate_vma *args, uint64_t *slot, va_t va,
 	if (!slot || pte_read(slot))
 		return false;
 	anon_vma_get(r->anon_vma);
-	page_set_exclusive(to);
+	page_set(to, PG_EXCLUSIVE | PG_MOVING);
 	page_change_kind(to, PAGE_VRAM, PAGE_DEVICE, r->anon_vma,
 			 region_pgoff(r, va));
 	page_get(to);
@@ -307,8 +308,10 @@ void migrate_vma_finalize(struct migrate_vma *args)
 			page_put(page);
 		}
 		page = migrate_page_of(args->dst[i]);
-		if (page)
+		if (page) {
+			moving_clear(page);
 			page_put(page);
+		}
 	}
 	moving_wake();
 }

@@ -74,3 +74,14 @@ struct page *alone_page(struct mm *mm, unsigned i)
 	page_get(page);
 	return page;
 }
+
+int alone_ask(unsigned first, unsigned end)
+{
+	struct hmm_range range = alone.range;
+
+	range.start = P(first);
+	range.end = P(end);
+	range.hmm_pfns = alone.fresh;
+	range.notifier_seq = mmu_interval_read_begin(&alone.mni);
+	return make_device_exclusive(&range, &alone);
+}

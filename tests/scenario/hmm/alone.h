@@ -31,6 +31,9 @@ void alone_add(struct iommu_fixture *s, unsigned i);
 /* Have the device add 1 to page i.  Context: the driver's lock held. */
 void alone_add_held(struct iommu_fixture *s, unsigned i);
 
+/* Call make_device_exclusive() once for pages [first, end), and give the device nothing. */
+int alone_ask(unsigned first, unsigned end);
+
 /* Return the state of the entry of page i. */
 enum entry_state alone_state(struct mm *mm, unsigned i);
 

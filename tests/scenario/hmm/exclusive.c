@@ -202,18 +202,6 @@ IOMMU_TEST(exclusive, no_store_is_lost,
 
 /* ---- refused ----------------------------------------------------------------------- */
 
-/* Call once for pages [first, end) of what alone mirrors. */
-static int ask(unsigned first, unsigned end)
-{
-	struct hmm_range range = alone.range;
-
-	range.start = P(first);
-	range.end = P(end);
-	range.hmm_pfns = alone.fresh;
-	range.notifier_seq = mmu_interval_read_begin(&alone.mni);
-	return make_device_exclusive(&range, &alone);
-}
-
 IOMMU_TEST(exclusive, used_page_is_refused,
 	   "a pinned page is -EPERM, an address that cannot be written "
 	   "-EFAULT, a range that is empty, unaligned or beyond the interval "
@@ -224,14 +212,14 @@ IOMMU_TEST(exclusive, used_page_is_refused,
 	struct page *pin;
 
 	EXPECT_EQ(pin_pages(mm, P(0), 1, PIN_WRITE, &pin), 0);
-	EXPECT_EQ(ask(0, 1), -EPERM);
+	EXPECT_EQ(alone_ask(0, 1), -EPERM);
 	EXPECT_EQ(alone_state(mm, 0), STATE_EXCLUSIVE);
 	unpin_pages(&pin, 1);
-	EXPECT_EQ(ask(0, 1), 0);
+	EXPECT_EQ(alone_ask(0, 1), 0);
 	EXPECT_EQ(mm_unmap(mm, P(2), P(3)), 0);
-	EXPECT_EQ(ask(2, 3), -EFAULT);
-	EXPECT_EQ(ask(1, 1), -EINVAL);
-	EXPECT_EQ(ask(3, PAGES + 1), -EINVAL);
+	EXPECT_EQ(alone_ask(2, 3), -EFAULT);
+	EXPECT_EQ(alone_ask(1, 1), -EINVAL);
+	EXPECT_EQ(alone_ask(3, PAGES + 1), -EINVAL);
 	range.end--;
 	EXPECT_EQ(make_device_exclusive(&range, &alone), -EINVAL);
 	EXPECT_EQ(alone_state(mm, 1), STATE_EXCLUSIVE);

@@ -286,7 +286,11 @@ IOMMU_TEST(exclusive, clean_slot_is_not_believed,
 	EXPECT_EQ(rd(mm, P(1)), 2); /* it is in the swap cache now, and clean */
 	alone_add(s, 1);
 	evicts(mm);
-	EXPECT_EQ(rd(mm, P(1)), 3);
+	EXPECT_EQ(rd(mm, P(1)), 3); /* clean again */
+	EXPECT_EQ(wr(mm, P(1), 50), 0);
+	EXPECT_EQ(alone_ask(1, 2), 0); /* nor is a CPU's write forgotten */
+	evicts(mm);
+	EXPECT_EQ(rd(mm, P(1)), 50);
 	alone_end(s, mm);
 	swap_fixture_end();
 }
