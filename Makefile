@@ -212,6 +212,9 @@ stress: all
 	$(if $(T),,@tools/run --kernel=$(KERNEL) SMP=4 MODE=mttcg LIMIT=7200 \
 		T=stress.steps_without_memory $(filter-out 'STRESS=%,$(SET)) \
 		APPEND='$(strip stress=300 $(APPEND))')
+	$(if $(T),,@tools/run --kernel=$(KERNEL) SMP=4 MODE=mttcg LIMIT=7200 \
+		T='swap_region.*,swap_device.no_write*,migrate_device.no_write*' \
+		$(filter-out 'STRESS=%,$(SET)) APPEND='$(strip stress=200 $(APPEND))')
 	$(if $(T),,@for seed in 2 3; do \
 		tools/run --kernel=$(KERNEL) SMP=4 MODE=mttcg LIMIT=7200 T='guest.hostile*' \
 			$(filter-out 'STRESS=%,$(SET)) SEED=$$seed \

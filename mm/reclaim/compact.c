@@ -3,8 +3,8 @@
  * compact.c - take the free frames of a block first, then move the pages of the others
  *
  * A frame that was taken is the caller's, with one reference: no allocation can get it,
- * and a page that moves cannot move to it.  So the block only ever gets emptier, and
- * two threads that want the same one refuse each other.
+ * and a page that moves cannot move to it.  Two threads that want the same block refuse
+ * each other.
  *
  * Locks: none.  A block is chosen by a look at its frames without any; what they are is
  * found out when each is taken.
@@ -16,8 +16,7 @@
 #include "mm/frame/pmm.h"
 #include "mm/rmap/migrate.h"
 
-#define PASSES \
-	3 /* frames that were freed or cached meanwhile have two more turns */
+#define PASSES 3 /* what was freed or cached meanwhile has two more turns */
 #define DEFER \
 	6 /* log2 of the most calls that do not try                         */
 
@@ -30,11 +29,6 @@ struct evacuation {
 	unsigned left; /* frames that are not taken yet                     */
 	uint64_t taken[BLOCK_PAGES / 64];
 };
-
-static bool inside(const struct evacuation *e, const struct page *page)
-{
-	return page >= e->first && page < e->first + BLOCK_PAGES;
-}
 
 static bool is_taken(const struct evacuation *e, const struct page *page)
 {
@@ -51,20 +45,11 @@ static void take(struct evacuation *e, const struct page *page)
 	e->left--;
 }
 
-/* Allocate a frame outside of the block; frames inside that come first are taken. */
-static struct page *frame_elsewhere(struct evacuation *e)
-{
-	struct page *page;
-
-	while ((page = page_alloc()) && inside(e, page))
-		take(e, page);
-	return page;
-}
-
-/* Move a user's page, on which the caller has a reference, out of the block. */
+/* Move a user's page, on which the caller has a reference, to another frame.  If that lies
+ * in the block, because it was freed meanwhile, the page moves once more. */
 static int user_evacuate(struct evacuation *e, struct page *page)
 {
-	struct page *to = frame_elsewhere(e);
+	struct page *to = page_alloc();
 	int ret = to ? migrate_page(page, to) : err(ENOMEM);
 
 	if (to)

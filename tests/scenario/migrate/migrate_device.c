@@ -8,6 +8,7 @@
 #include "mm/frame/pmm.h"
 #include "tests/fixture/iommu/user_fixture.h"
 #include "tests/fixture/mm/migrate_fixture.h"
+#include "tests/stress/stress.h"
 
 static void fault_in(void *ret)
 {
@@ -103,7 +104,7 @@ USER_TEST(
 	stream.version = 1;
 	fixture_may_be_refused(s, 0);
 	EXPECT_EQ(fixture_store(s, 0, P(0) + 64, 1), 0);
-	for (unsigned i = 0; i < ROUNDS; i++) {
+	for (unsigned i = 0; i < ROUNDS * stress_times(); i++) {
 		uint64_t before = stream.version;
 
 		round(mm, steps[rng_below(&rng, ARRAY_SIZE(steps))]);

@@ -10,6 +10,7 @@
 #include "mm/reclaim/reclaim.h"
 #include "tests/fixture/iommu/user_fixture.h"
 #include "tests/fixture/mm/swap_fixture.h"
+#include "tests/stress/stress.h"
 
 USER_TEST(swap_device, page_comes_back,
 	  "a page that a device uses is swapped out at the first attempt; the "
@@ -192,7 +193,7 @@ USER_TEST(swap_device, no_write_is_lost,
 	stream.version = 1;
 	fixture_may_be_refused(s, 0);
 	EXPECT_EQ(fixture_store(s, 0, P(0) + 64, 1), 0);
-	for (unsigned i = 0; i < ROUNDS; i++) {
+	for (unsigned i = 0; i < ROUNDS * stress_times(); i++) {
 		const char *step = steps[rng_below(&rng, ARRAY_SIZE(steps))];
 		uint64_t before = stream.version;
 
