@@ -199,10 +199,7 @@ static void op_evict(struct actor *a, struct space *s, const struct op *op)
 
 	if (!page)
 		return;
-	if (page != zero_page && try_to_unmap(page) == -EINVAL)
-		WRONG(a, "try_to_unmap() returns -EINVAL");
-	if (op->dice & 1)
-		page_referenced(page);
+	stress_take(page, op->dice);
 	page_put(page);
 }
 
@@ -328,6 +325,7 @@ TEST_FULL(stress, mm_against_model,
 			REQUIRE(actor[i].space[k].mm);
 		}
 	}
+	stress_memory_begin();
 	stress_ksm_begin(test_seed(), smp_online_mask());
 	for (unsigned i = 0; i < ACTORS; i++) {
 		t[i] = thread_create("actor", actor_main, &actor[i]);
@@ -338,6 +336,7 @@ TEST_FULL(stress, mm_against_model,
 	merged = stress_ksm_end();
 	stress_ksm_reset();
 	stress_end(&stress);
+	stress_memory_end();
 	test_note("%u pages were merged meanwhile", merged);
 	if (!stress_planned() && !stress.failed)
 		EXPECT_EQ(stress.done, ACTORS * stress.ops);

@@ -141,11 +141,7 @@ static void one_evict(struct one_actor *a, const struct op *op)
 	(void)a;
 	if (!page)
 		return;
-	/* -EBUSY is allowed: another thread has pinned or just mapped it. */
-	if (page != zero_page)
-		(void)!try_to_unmap(page);
-	if (op->dice & 1)
-		page_referenced(page);
+	stress_take(page, op->dice);
 	page_put(page);
 }
 
@@ -359,6 +355,7 @@ void one_run(unsigned rounds, const struct one *how)
 				   .ops = rounds * how->round_ops,
 				   .words = words };
 	cells_begin();
+	stress_memory_begin();
 	stress_begin(&one.run);
 	for (unsigned r = 0; r < rounds && !one.run.failed; r++) {
 		unsigned begin = r * one.round_ops;
@@ -373,6 +370,7 @@ void one_run(unsigned rounds, const struct one *how)
 	repetition++;
 	set_ticks(TICK_HZ);
 	stress_end(&one.run);
+	stress_memory_end();
 	test_note("%u pages were merged meanwhile", merged);
 	if (!stress_planned() && !one.run.failed)
 		EXPECT_EQ(one.run.done, rounds * ops_of_round());

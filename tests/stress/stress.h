@@ -15,6 +15,7 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
+#include "mm/frame/page.h"
 #include "mm/pt/pt.h"
 #include "tests/base/test.h"
 
@@ -38,6 +39,19 @@ bool stress_planned(void);
  */
 void stress_set_times(unsigned times);
 unsigned stress_times(void);
+
+/* ---- pages that move ---------------------------------------------------- */
+
+/* Have a swap store until stress_memory_end(), which says how much moved. */
+void stress_memory_begin(void);
+void stress_memory_end(void);
+
+/*
+ * Take the page, on which the caller has a reference, from all tables, in one of three
+ * ways: it is evicted, swapped out, or moved to another frame.  Other threads may refuse
+ * that.  Then age it, or do not.
+ */
+void stress_take(struct page *page, unsigned dice);
 
 /* ---- one operation ----------------------------------------------------- */
 
