@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * region.c - two devices stream over a region four times as large as memory: C41
+ * swap_region.c - two devices stream over a region four times as large as memory: C41
  *
  * The address space has a limit of a quarter of the region.  Two devices write a
  * version word of their own to each page, and read it back, pass after pass, each at
