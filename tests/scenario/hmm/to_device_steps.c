@@ -4,6 +4,7 @@
  */
 #include "kernel/inject.h"
 #include "mm/check/check.h"
+#include "mm/rmap/block.h"
 #include "tests/fake/fake_device.h"
 #include "tests/fixture/mm/sync_point.h"
 
@@ -169,5 +170,89 @@ TEST(to_device, needs_a_table_for_holes,
 	EXPECT(device_take_end(&take) < 2);
 	EXPECT_EQ(rd(mm, P(0)), 0);
 	mm_put(mm);
+	fake_device_end(d);
+}
+
+/* ---- whatever fails --------------------------------------------------------- */
+
+#define FIRST 508u /* pages from here on lie in three tables, the last absent */
+#define LAST  1028u
+
+/* Pages with content at both ends of the first table and in the second; the rest are
+ * holes, and the third table does not exist. */
+static struct mm *scattered(void)
+{
+	struct mm *mm = mm_fixture(3 * BLOCK_PAGES);
+
+	for (unsigned i = FIRST; i < FIRST + 6; i++)
+		REQUIRE(!wr(mm, P(i), i));
+	return mm;
+}
+
+static bool scattered_holds(struct mm *mm)
+{
+	for (unsigned i = FIRST; i < LAST; i++)
+		if (rd(mm, P(i)) != (i < FIRST + 6 ? i : 0))
+			return false;
+	return true;
+}
+
+TEST(to_device, every_allocation_fails_once,
+     "whichever allocation of a migration fails, the pages that do not go stay "
+     "as they were, nothing is left with the device, and the next call takes "
+     "the rest")
+{
+	struct fake_device *d = fake_device(0, 600);
+	unsigned failures = 0;
+	bool failed = true;
+
+	for (unsigned n = 1; failed; n++) {
+		struct mm *mm = scattered();
+		int taken;
+
+		inject_arm(n);
+		taken = device_take(d, mm, FIRST, LAST - FIRST);
+		failed = inject_disarm();
+		failures += failed;
+		EXPECT_EQ(device_memory_used(&d->memory), taken);
+		EXPECT(failed ? taken < (int)(LAST - FIRST)
+			      : taken == (int)(LAST - FIRST));
+		EXPECT_EQ(device_take(d, mm, FIRST, LAST - FIRST),
+			  (int)(LAST - FIRST) - taken);
+		EXPECT(scattered_holds(mm));
+		EXPECT_EQ(device_memory_used(&d->memory), 0);
+		EXPECT_STR_NULL(mm_check());
+		mm_put(mm);
+	}
+	EXPECT(failures >= 1);
+	fake_device_end(d);
+}
+
+TEST(to_device, every_copy_fails_once,
+     "whichever copy of a migration fails, or clear of a hole, that page stays "
+     "as it was and the others go; so on the way back")
+{
+	struct fake_device *d = fake_device(0, 8);
+
+	for (unsigned k = 0; k < 6; k++) {
+		struct mm *mm = filled(6);
+
+		EXPECT_EQ(mm_discard(mm, P(2), P(4)), 0);
+		d->succeed = k;
+		d->fail = 1;
+		EXPECT_EQ(device_take(d, mm, 0, 6), 5);
+		EXPECT(!device_has(d, mm, P(k)));
+		EXPECT_EQ(device_take(d, mm, 0, 6), 1);
+		d->succeed = k;
+		d->fail = 1;
+		for (unsigned i = 0; i < 6; i++) {
+			uint64_t v = i == 2 || i == 3 ? 0 : i + 1;
+
+			EXPECT_EQ(rd(mm, P(i)), i == k ? BAD : v);
+			EXPECT_EQ(rd(mm, P(i)), v);
+		}
+		EXPECT_EQ(device_memory_used(&d->memory), 0);
+		mm_put(mm);
+	}
 	fake_device_end(d);
 }
