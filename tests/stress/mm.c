@@ -21,6 +21,7 @@
 #include "kernel/err.h"
 #include "tests/fixture/mm/mm_fixture.h"
 #include "tests/stress/ksm.h"
+#include "tests/fake/migrator.h"
 #include "tests/stress/stress.h"
 
 #define ACTORS       4
@@ -310,6 +311,7 @@ TEST_FULL(stress, mm_against_model,
 {
 	static struct actor actor[ACTORS];
 	struct thread *t[ACTORS];
+	struct migrator_count did;
 	unsigned merged;
 
 	stress = (struct stress){ .actors = ACTORS,
@@ -327,18 +329,26 @@ TEST_FULL(stress, mm_against_model,
 	}
 	stress_memory_begin();
 	stress_ksm_begin(test_seed(), smp_online_mask());
+	migrator_begin(test_seed(), smp_online_mask(), MODEL_PAGES);
 	for (unsigned i = 0; i < ACTORS; i++) {
 		t[i] = thread_create("actor", actor_main, &actor[i]);
 		REQUIRE(t[i]);
 	}
 	for (unsigned i = 0; i < ACTORS; i++)
 		thread_join(t[i]);
+	did = migrator_end();
 	merged = stress_ksm_end();
 	stress_ksm_reset();
+	migrator_reset();
 	stress_end(&stress);
 	stress_memory_end();
 	test_note("%u pages were merged meanwhile", merged);
-	if (!stress_planned() && !stress.failed)
+	test_note("%u went to a device, %u were a device's alone; %u copies "
+		  "failed",
+		  did.taken, did.alone, did.refused);
+	if (!stress_planned() && !stress.failed) {
 		EXPECT_EQ(stress.done, ACTORS * stress.ops);
+		EXPECT(did.taken && did.alone && did.refused);
+	}
 	object_put(shared);
 }

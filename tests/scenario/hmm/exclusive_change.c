@@ -259,6 +259,7 @@ IOMMU_TEST(exclusive, shared_page_is_copied_first,
 	struct mm *mm = alone_begin(s);
 
 	forks(mm);
+	EXPECT_EQ(alone_ask(0, 1), -EBUSY); /* its own copy */
 	alone_add(s, 0);
 	EXPECT_EQ(rd(child, P(0)), 1);
 	EXPECT_EQ(alone_state(mm, 0), STATE_DEVICE_EXCLUSIVE);
