@@ -5,7 +5,7 @@ HEAD = """# Races: what breaks when another MMU is notified late
 
 <!-- Made by `tools/races`, which runs them: edit its text in tools/races_text.py. -->
 
-This page shows eighteen races between the CPU's page table and a device that holds copies of its entries, and
+This page shows nineteen races between the CPU's page table and a device that holds copies of its entries, and
 [seven](#14-a-guest-that-is-not-kicked) between it and a guest that does. Each race is an
 experiment that is run in two orders with the same steps. The **wrong** order ends with wrong data: its test passes only if a page
 holds, or a device reads, bytes that it must not. The **right** order ends with the right data. mm does the same in both orders; the
@@ -214,6 +214,14 @@ page-table lock; what it found before may be freed meanwhile (Linux 7c7b962938dd
      "fault_with_a_second_look_maps_nothing",
      "The fault reads the entry again under the lock, after start ({invalidate_range_start A:3}), and finds a hole: P reads 0.",
      "race-exclusive-blind, race-looks-again"),
+    ("26", "A page that is swapped out",
+     """What breaks: a device writes to a frame that is another owner's, and its write is not in the page that comes back. A swap-out writes the
+page to the store and frees its frame; both are safe only after the flush of every MMU ([RECLAIM.md](../mm/swap/RECLAIM.md)).""",
+     "swapped_page_is_still_written",
+     "The client flushes in start, and the device caches the entry again before the clear ({clear PTE A}). It still has the frame when that is another's ({page 1 is allocated again}): its write ({DMA write A = 66}) is in the new owner's data ({its owner reads 66}), and not in the page ({read A = 11:2}).",
+     "swapped_page_is_not_reached",
+     "No translation is left when the page is stored ({page 1 is in the store}). The device's write is refused, and the frame's owner reads what it wrote ({its owner reads 77}).",
+     "race-swap-no-flush, race-start-is-right"),
 ]
 
 # The same of a guest; last the form whose tables are shown, and without a right order of its own
