@@ -69,6 +69,7 @@ static const char *forbidden(pa_t pa, uint64_t rights)
 	case PAGE_ANON:
 	case PAGE_OBJECT:
 	case PAGE_DMA:
+	case PAGE_HUGETLB:
 		return NULL;
 	case PAGE_ZERO:
 	case PAGE_KSM:

@@ -10,6 +10,7 @@
 #include "kernel/panic.h"
 #include "mm/core/entry.h"
 #include "mm/core/device.h"
+#include "mm/frame/huge_pool.h"
 #include "mm/rmap/huge.h"
 #include "mm/rmap/huge_zero.h"
 #include "mm/space/mm_priv.h"
@@ -21,7 +22,8 @@ struct census {
 	uint64_t swapped;         /* sum of mix() over the swapped ones      */
 	uint64_t maps, extra;     /* page_maps(), references beyond them     */
 	uint64_t huge;            /* huge entries of one mm                  */
-	uint64_t zeroes;          /* of all, those of the block of zeroes    */
+	uint64_t zeroes;          /* of all, those of the block of zeroes,   */
+	uint64_t pooled;          /* and those of blocks of the fixed pool   */
 };
 
 const char *check_message(const char *fmt, ...)
@@ -114,7 +116,7 @@ static void check_entry(struct census *c, struct mm *mm, va_t va, uint64_t e)
 		      mm->id, e, va);
 	c->evicted += state == STATE_EVICTED || state == STATE_DEVICE ||
 		      state == STATE_DEVICE_EXCLUSIVE;
-	c->mapped += entry_mapped(e) && state != STATE_ZERO;
+	c->mapped += entry_mapped(e) && kind_user(page_kind(entry_page(e)));
 	if (state == STATE_SWAPPED)
 		check_swapped(c, mm, va, e);
 	if (state == STATE_DEVICE)
@@ -131,7 +133,7 @@ static void check_entry(struct census *c, struct mm *mm, va_t va, uint64_t e)
 		return;
 	if ((e & PTE_W) && !(r->prot & PROT_W))
 		WRONG(c, "mm %u: %lx writable beyond its region", mm->id, va);
-	if (!kind_user(page_kind(page)))
+	if (!kind_user(page_kind(page)) && !entry_huge(e))
 		WRONG(c, "mm %u: %lx maps a %s page", mm->id, va,
 		      page_kind_name(page_kind(page)));
 }
@@ -141,18 +143,22 @@ static void check_huge(struct census *c, struct mm *mm, va_t va, uint64_t e)
 {
 	struct region *r = region_first(mm, va, va + 1);
 	struct page *head = entry_page(e);
+	bool pooled = page_kind(head) == PAGE_HUGETLB;
 
 	c->huge++;
-	if (page_kind(head) == PAGE_ZERO)
-		c->zeroes++;
-	else
+	c->zeroes += entry_huge_zero(e);
+	c->pooled += pooled;
+	if (page_kind(head) == PAGE_ANON)
 		c->mapped += BLOCK_PAGES - 1;
 	if (!entry_huge(e) || !IS_ALIGNED(page_pa(head), BLOCK_SIZE) ||
-	    (page_kind(head) != PAGE_ANON && !entry_huge_zero(e)))
+	    (page_kind(head) != PAGE_ANON && !entry_huge_zero(e) && !pooled))
 		WRONG(c, "mm %u: entry %lx at %lx maps no block", mm->id, e,
 		      va);
 	if (!r || va < r->start || va + BLOCK_SIZE > r->end)
 		WRONG(c, "mm %u: the huge entry at %lx crosses its region",
+		      mm->id, va);
+	if (r && pooled != !!(r->flags & MAP_HUGETLB))
+		WRONG(c, "mm %u: %lx and its region disagree about the pool",
 		      mm->id, va);
 	/* A split block is shared: its last owner splits the entry first. */
 	for (unsigned i = 0; !block_whole(head) && i < BLOCK_PAGES; i++)
@@ -228,6 +234,25 @@ static bool count_visit(struct page *page, struct region *region, va_t va,
 	return true;
 }
 
+/* Return how many entries map a frame in use that is not in the reverse map: each block
+ * of the fixed pool has one. */
+static uint64_t maps_of_kind(const struct census *c, const struct page *page)
+{
+	if (page == huge_zero)
+		return c->zeroes;
+	return page_kind(page) == PAGE_HUGETLB;
+}
+
+/* Check that the blocks of the fixed pool are free or mapped. */
+static void check_pool(struct census *c)
+{
+	struct huge_pool_stat pool = huge_pool_stat();
+
+	if (pool.total - pool.free != c->pooled)
+		WRONG(c, "the pool has %u blocks, %u free; %lu are mapped",
+		      pool.total, pool.free, c->pooled);
+}
+
 /* Check the counts and flags of one frame in use. */
 static void check_page(struct census *c, struct page *page)
 {
@@ -238,7 +263,7 @@ static void check_page(struct census *c, struct page *page)
 	unsigned found = 0;
 
 	if (!kind_user(kind)) {
-		if (maps != (page == huge_zero ? c->zeroes : 0))
+		if (maps != maps_of_kind(c, page))
 			WRONG(c, "%s frame %lx has %u mappings",
 			      page_kind_name(kind), pfn_of(page), maps);
 		return;
@@ -280,6 +305,7 @@ const char *mm_check(void)
 		if (page_refs(&frames[pfn]))
 			check_page(&c, &frames[pfn]);
 	check_slots(&c);
+	check_pool(&c);
 	if (!c.wrong)
 		c.wrong = swap_check();
 	if (!c.wrong)

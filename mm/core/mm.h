@@ -40,6 +40,13 @@ struct page;
  */
 #define MAP_HUGE BIT(3)
 
+/*
+ * The region has blocks of the fixed pool, all of them from the start (mm/huge/hugetlb.h).
+ * It is cut only at multiples of 2 MiB; it is not moved, discarded or pinned.  Linux:
+ * MAP_HUGETLB.
+ */
+#define MAP_HUGETLB BIT(4)
+
 /* Further flags of a region */
 #define REGION_MERGEABLE BIT(2) /* private, and may be merged: mm/ksm/ksm.h */
 
@@ -225,13 +232,14 @@ static inline bool mm_has_notifiers(struct mm *mm)
 /*
  * Map len bytes at va, or at any free address when va is 0: private zeroes, or,
  * with an object, its pages from page number pgoff on, shared with its other
- * users.  flags: MAP_REPLACE, MAP_LOCKED, MAP_HUGE.  *where (may be NULL) receives the
- * address.  Linux: mmap(2).
+ * users.  flags: MAP_REPLACE, MAP_LOCKED, MAP_HUGE, MAP_HUGETLB.  *where (may be NULL)
+ * receives the address.  Linux: mmap(2).
  *
  * Context: may sleep; takes mm->lock to write.
  * Returns 0; -EINVAL for a range that is unaligned, empty, outside the user half
- * or beyond the object's end; -EEXIST if va is taken and flags lacks MAP_REPLACE;
- * -ENOMEM.
+ * or beyond the object's end, or, with MAP_HUGETLB, for an object, MAP_REPLACE, MAP_HUGE
+ * or what is not aligned to 2 MiB; -EEXIST if va is taken and flags lacks MAP_REPLACE;
+ * -ENOMEM, also if the fixed pool has too few free blocks.
  */
 must_check int mm_map(struct mm *mm, va_t va, uint64_t len, enum prot prot,
 		      unsigned flags, struct object *object, uint64_t pgoff,
@@ -242,7 +250,8 @@ must_check int mm_map(struct mm *mm, va_t va, uint64_t len, enum prot prot,
  * CPU and no secondary MMU reaches the old pages.  Linux: munmap(2).
  *
  * Context: may sleep; takes mm->lock to write.
- * Returns 0; -EINVAL; -ENOMEM (a split of a region needs memory).
+ * Returns 0; -EINVAL, also if a block of the fixed pool would be cut; -ENOMEM (a split
+ * of a region needs memory).
  */
 must_check int mm_unmap(struct mm *mm, va_t start, va_t end);
 
@@ -271,7 +280,8 @@ must_check int mm_advise_huge(struct mm *mm, va_t start, va_t end, bool on);
  * their contents.  *where (may be NULL) receives the address.  Linux: mremap(2).
  *
  * Context: may sleep; takes mm->lock to write.
- * Returns 0; -EINVAL (also for overlapping ranges); -ENOENT if one region does not
+ * Returns 0; -EINVAL (also for overlapping ranges, and for a region with MAP_HUGETLB);
+ * -ENOENT if one region does not
  * contain the old range; -EEXIST if va is taken; -ENOMEM.
  */
 must_check int mm_remap(struct mm *mm, va_t old, uint64_t old_len, va_t va,
@@ -279,7 +289,8 @@ must_check int mm_remap(struct mm *mm, va_t old, uint64_t old_len, va_t va,
 
 /*
  * Make a copy of parent in *child that shares every page until one side writes.
- * Pinned pages are copied at once.  Linux: dup_mmap(), copy_page_range().
+ * Pinned pages, and blocks of the fixed pool, are copied at once.  Linux: dup_mmap(),
+ * copy_page_range().
  *
  * Context: may sleep; takes parent->lock to write.
  * Returns 0; -ENOMEM with no child: the parent's contents are unchanged, but
@@ -294,7 +305,7 @@ must_check int mm_fork(struct mm *parent, struct mm **child);
  * zero again, shared memory is found in its object.  Linux: MADV_DONTNEED.
  *
  * Context: may sleep; takes mm->lock to read.
- * Returns 0; -EINVAL.
+ * Returns 0; -EINVAL, also if a region in the range has MAP_HUGETLB.
  */
 must_check int mm_discard(struct mm *mm, va_t start, va_t end);
 

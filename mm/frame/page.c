@@ -20,7 +20,8 @@ static const char *const kind_names[PAGE_KINDS] = {
 	[PAGE_IOMMU] = "iommu",       [PAGE_DMA] = "dma",
 	[PAGE_ANON] = "anon",         [PAGE_OBJECT] = "object",
 	[PAGE_ZERO] = "zero",         [PAGE_KSM] = "ksm",
-	[PAGE_DEVICE] = "device",     [PAGE_VRAM] = "vram",
+	[PAGE_HUGETLB] = "hugetlb",   [PAGE_DEVICE] = "device",
+	[PAGE_VRAM] = "vram",
 };
 
 page_destructor *page_destructors[PG_KIND + 1];

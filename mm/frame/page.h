@@ -51,6 +51,7 @@ enum page_kind {
 	PAGE_KSM,      /* private pages merged into one                    */
 	PAGE_DEVICE,   /* a user's private memory, in the memory of a device */
 	PAGE_VRAM, /* of a device: free, or its driver's (mm/core/device.h) */
+	PAGE_HUGETLB, /* head of a block of the fixed pool (huge_pool.h)     */
 	PAGE_KINDS,
 };
 

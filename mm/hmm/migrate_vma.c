@@ -162,7 +162,7 @@ static struct region *region_for(const struct migrate_vma *args)
 		return NULL;
 	r = region_find(args->mm, args->start);
 	if (!r || args->end > r->end || r->object || !r->prot ||
-	    r->flags & MAP_LOCKED)
+	    r->flags & (MAP_LOCKED | MAP_HUGETLB))
 		return NULL;
 	return r;
 }

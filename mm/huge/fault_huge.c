@@ -51,7 +51,8 @@ static struct page *block_alloc(struct page **table)
 
 /* Make the block the region's at va.  Returns the entry that a write needs.
  * Context: pt_lock held. */
-static uint64_t block_adopt(struct region *r, va_t va, struct page *block)
+static always_inline uint64_t block_adopt(struct region *r, va_t va,
+					  struct page *block)
 {
 	require(spin_held(&r->mm->pt_lock));
 	page_set_anon(block, r, va);
@@ -62,7 +63,8 @@ static uint64_t block_adopt(struct region *r, va_t va, struct page *block)
 
 /* Return the entry that maps the block of zeroes for a read, counted.
  * Context: pt_lock held. */
-static uint64_t zeroes_adopt(struct region *r, struct page *zeroes)
+static always_inline uint64_t zeroes_adopt(struct region *r,
+					   struct page *zeroes)
 {
 	require(spin_held(&r->mm->pt_lock));
 	page_map_add(zeroes);
@@ -72,8 +74,9 @@ static uint64_t zeroes_adopt(struct region *r, struct page *zeroes)
 /* Map the block, for a read the one of zeroes, at slot, or at a new one if it is NULL,
  * if no entry and no table is there yet.  Returns 0, -EAGAIN, or -ENOMEM if a table above
  * is missing.  Context: mm->lock and pt_lock held. */
-static int block_map(struct region *r, va_t va, uint64_t *slot,
-		     struct page *block, struct page *table, bool write)
+static always_inline int block_map(struct region *r, va_t va, uint64_t *slot,
+				   struct page *block, struct page *table,
+				   bool write)
 {
 	struct mm *mm = r->mm;
 
@@ -120,7 +123,7 @@ static int huge_new(struct region *r, va_t va, uint64_t *slot)
 }
 
 /* Map the block of zeroes for a read.  Context and result: as huge_new(). */
-static int huge_zeroes(struct region *r, va_t va, uint64_t *slot)
+static noinline int huge_zeroes(struct region *r, va_t va, uint64_t *slot)
 {
 	struct page *zeroes = huge_zero_get(), *table;
 	int ret = -ENOMEM;
@@ -163,7 +166,7 @@ static int zeroes_replace(struct region *r, va_t start, struct page *block)
 
 /* Give a write a block of its own in place of that of zeroes.  Context: mm->lock held;
  * may sleep.  Returns 0, or -EAGAIN, without memory after a split. */
-static int huge_unzero(struct region *r, va_t va)
+static noinline int huge_unzero(struct region *r, va_t va)
 {
 	va_t start = ALIGN_DOWN(va, BLOCK_SIZE);
 	struct page *block = pages_alloc_bare(BLOCK_ORDER);
@@ -256,6 +259,8 @@ uint64_t *fault_table(struct region *r, va_t va, enum want want, int *ret)
 
 	require(rw_held(&mm->lock) && may_sleep());
 	*ret = fault_huge(r, va, want);
+	/* A region of the fixed pool has all its entries. */
+	assert(!(r->flags & MAP_HUGETLB && *ret));
 	if (*ret != -ENOMEM)
 		return NULL;
 	spin_lock(&mm->pt_lock);

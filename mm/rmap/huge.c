@@ -15,6 +15,19 @@
 
 static _Atomic uint64_t faults, fallbacks, splits, collapses, joins;
 
+_Atomic bool huge_uncounted;
+
+uint64_t huge_counted_slow(struct mm *mm, const uint64_t *slots, unsigned n)
+{
+	uint64_t pages = 0;
+
+	require(spin_held(&mm->pt_lock));
+	for (unsigned i = 0; i < n; i++)
+		if (page_kind(entry_page(pte_read(&slots[i]))) == PAGE_ANON)
+			pages += BLOCK_PAGES;
+	return pages;
+}
+
 uint64_t *huge_slot(struct mm *mm, va_t va)
 {
 	uint64_t *slot;
@@ -87,6 +100,7 @@ void huge_split(struct mm *mm, va_t va)
 	table = huge_withdraw(mm);
 	table->index = PT_ENTRIES;
 	e = pte_read(slot);
+	require(page_kind(entry_page(e)) != PAGE_HUGETLB);
 	zeroes = entry_huge_zero(e);
 	if (likely(!zeroes))
 		block_split(entry_page(e));

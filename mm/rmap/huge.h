@@ -83,6 +83,24 @@ static inline void huge_deposit(struct mm *mm, struct page *table)
  * Context: mm->pt_lock held. */
 must_check int huge_deposit_new(struct mm *mm, unsigned n);
 
+/* Set once a huge entry may map what mm->mapped does not count: the block of zeroes, or
+ * one of the fixed pool. */
+extern _Atomic bool huge_uncounted;
+
+/* Return how many pages of n huge entries count in mm->mapped.
+ * Context: mm->pt_lock held. */
+uint64_t huge_counted_slow(struct mm *mm, const uint64_t *slots, unsigned n);
+
+static inline uint64_t huge_counted(struct mm *mm, const uint64_t *slots,
+				    unsigned n)
+{
+	require(spin_held(&mm->pt_lock));
+	if (unlikely(atomic_load_explicit(&huge_uncounted,
+					  memory_order_relaxed)))
+		return huge_counted_slow(mm, slots, n);
+	return (uint64_t)n * BLOCK_PAGES;
+}
+
 /* Take one from the deposit, for a huge entry that was cleared or is being split.
  * Context: mm->pt_lock held. */
 static inline struct page *huge_withdraw(struct mm *mm)

@@ -5,6 +5,7 @@
 #include "mm/rmap/huge_zero.h"
 #include "kernel/thread.h"
 #include "mm/frame/pmm.h"
+#include "mm/rmap/huge.h"
 
 struct page *_Atomic huge_zero;
 
@@ -17,6 +18,7 @@ static noinline struct page *make(void)
 		return NULL;
 	pages_zero(block, BLOCK_ORDER);
 	page_set_kind(block, PAGE_ZERO);
+	atomic_store(&huge_uncounted, true);
 	if (atomic_compare_exchange_strong(&huge_zero, &other, block))
 		return block;
 	page_set_kind(block, PAGE_KERNEL);

@@ -138,13 +138,15 @@ void region_resize(struct region *r, va_t start, va_t end)
 	region_attach(r);
 }
 
-/* Split r at `at`, strictly inside.  Returns 0, or -ENOMEM with r whole.
+/* Split r at `at`, strictly inside.  Returns 0, or -ENOMEM or -EINVAL with r whole.
  * Context: r->mm->lock held to write. */
 static int region_split(struct region *r, va_t at)
 {
 	struct region *tail;
 
 	require(mm_lock_held_write(r->mm));
+	if (r->flags & MAP_HUGETLB && !IS_ALIGNED(at, BLOCK_SIZE))
+		return err(EINVAL); //: hugetlb-cut
 	tail = region_dup(r, r->mm, at, r->end);
 	if (!tail)
 		return err(ENOMEM);
@@ -168,7 +170,7 @@ static int region_split(struct region *r, va_t at)
 	return 0;
 }
 
-/* Split the region that crosses `at`, if there is one.  Returns 0 or -ENOMEM. */
+/* Split the region that crosses `at`, if there is one.  Returns 0, -ENOMEM or -EINVAL. */
 static int cut_at(struct mm *mm, va_t at)
 {
 	struct region *r = region_find(mm, at);

@@ -22,9 +22,9 @@
 #include "kernel/panic.h"
 #include "kernel/probe.h"
 #include "mm/core/entry.h"
+#include "mm/huge/hugetlb.h"
 #include "mm/notifier/flush.h"
 #include "mm/rmap/huge.h"
-#include "mm/rmap/huge_zero.h"
 #include "mm/space/mm_priv.h"
 #include "mm/swap/swap.h"
 
@@ -111,7 +111,7 @@ static inline bool freeze(uint64_t *slot, struct page *page)
 static noinline int share_huge(struct fork *f, const struct pt_run *run)
 {
 	uint64_t *to = pt_slot(&f->child->pt, run->va, 1, true);
-	unsigned n = run->count, zeroes = 0;
+	unsigned n = run->count;
 
 	require(spin_held(&f->parent->pt_lock) &&
 		spin_held(&f->child->pt_lock));
@@ -126,10 +126,9 @@ static noinline int share_huge(struct fork *f, const struct pt_run *run)
 			f->flush = true;
 		}
 		pte_write(to + i, e & ~(ENTRY_W | PTE_A));
-		zeroes += entry_huge_zero(e);
 	}
 	pt_count(&f->child->pt, to, n);
-	f->child->mapped += (uint64_t)(n - zeroes) * BLOCK_PAGES;
+	f->child->mapped += huge_counted(f->parent, run->slots, n);
 	return 0;
 }
 
@@ -228,6 +227,9 @@ static int fork_region(struct fork *f, struct region *r)
 		return err(ENOMEM);
 	}
 	region_attach(f->dup);
+	if (r->flags & MAP_HUGETLB)
+		return hugetlb_populate(f->child, r->start, r->end, r->prot,
+					f->parent);
 	return r->object ? 0 : share_region(f, r);
 }
 

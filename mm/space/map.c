@@ -9,7 +9,9 @@
  */
 #include "kernel/err.h"
 #include "kernel/probe.h"
+#include "mm/huge/hugetlb.h"
 #include "mm/notifier/mmu_notifier.h"
+#include "mm/rmap/block.h"
 #include "mm/space/gather.h"
 #include "mm/space/mm_priv.h"
 
@@ -42,6 +44,8 @@ int mm_unmap(struct mm *mm, va_t start, va_t end)
 	rw_write_unlock(&mm->lock);
 	return ret;
 }
+
+#define MAP_OF_REGION (MAP_LOCKED | MAP_HUGE | MAP_HUGETLB)
 
 /* The arguments of mm_map(), after the address is chosen. */
 struct mapping {
@@ -102,7 +106,7 @@ static void region_publish(struct region *r)
 
 /* Replace what is mapped in m's range by m.  Context: mm->lock held to write.
  * Returns 0, or -ENOMEM with nothing changed. */
-static int map_locked(struct mm *mm, const struct mapping *m)
+static int map_region(struct mm *mm, const struct mapping *m)
 {
 	struct region *before, *r = NULL;
 	int ret;
@@ -129,10 +133,45 @@ static int map_locked(struct mm *mm, const struct mapping *m)
 	return 0;
 }
 
+/* Do map_region() for a region of the fixed pool: entries first, the region if there
+ * are enough.  Context and result: as map_region(). */
+static int map_pool(struct mm *mm, const struct mapping *m)
+{
+	int ret = hugetlb_populate(mm, m->start, m->end, m->prot, NULL);
+
+	require(rw_held_write(&mm->lock));
+	if (!ret)
+		ret = map_region(mm, m);
+	if (ret)
+		zap_range(mm, m->start, m->end); /* and the tables above */
+	return ret;
+}
+
+/* Make the region for m, and what it has from the start.
+ * Context and result: as map_region(). */
+static int map_locked(struct mm *mm, const struct mapping *m)
+{
+	require(rw_held_write(&mm->lock));
+	return m->flags & MAP_HUGETLB ? map_pool(mm, m) : map_region(mm, m);
+}
+
+/* Return true if a region of the fixed pool can be so. */
+static bool pool_fits(va_t va, uint64_t len, unsigned flags,
+		      const struct object *object)
+{
+	return IS_ALIGNED(va | len, BLOCK_SIZE) && !object &&
+	       !(flags & (MAP_REPLACE | MAP_HUGE));
+}
+
 /* Choose the address if *va is 0, else check that it is free.
  * Returns 0; -EEXIST; -ENOMEM if there is no gap. */
 static int map_place(struct mm *mm, va_t *va, uint64_t len, unsigned flags)
 {
+	if (!*va && flags & MAP_HUGETLB) {
+		*va = region_gap(mm, len + BLOCK_SIZE - PAGE_SIZE);
+		*va = ALIGN_UP(*va, BLOCK_SIZE);
+		return *va ? 0 : err(ENOMEM);
+	}
 	if (!*va) {
 		*va = region_gap(mm, len);
 		return *va ? 0 : err(ENOMEM);
@@ -155,13 +194,15 @@ int mm_map(struct mm *mm, va_t va, uint64_t len, enum prot prot, unsigned flags,
 	if (object && (pgoff > object->pages || pages > object->pages - pgoff))
 		return err(EINVAL);
 
+	if (flags & MAP_HUGETLB && !pool_fits(va, len, flags, object))
+		return err(EINVAL);
+
 	rw_write_lock(&mm->lock);
 	ret = map_place(mm, &va, len, flags);
 	if (!ret)
-		ret = map_locked(
-			mm, &(struct mapping){ va, va + len, prot,
-					       flags & (MAP_LOCKED | MAP_HUGE),
-					       object, pgoff });
+		ret = map_locked(mm, &(struct mapping){ va, va + len, prot,
+							flags & MAP_OF_REGION,
+							object, pgoff });
 	rw_write_unlock(&mm->lock);
 	if (!ret && where)
 		*where = va;
@@ -199,6 +240,10 @@ int mm_discard(struct mm *mm, va_t start, va_t end)
 		return err(EINVAL);
 	GATHER(gather, mm);
 	rw_read_lock(&mm->lock);
+	if (hugetlb_meets(mm, start, end)) {
+		rw_read_unlock(&mm->lock);
+		return err(EINVAL);
+	}
 	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, mm, start, end);
 	mmu_notifier_invalidate_range_start(&range);
 	spin_lock(&mm->pt_lock);
@@ -245,7 +290,8 @@ int mm_reap(struct mm *mm)
 		return err(EAGAIN);
 	/* If a notifier refuses one region, the others are reaped still. */
 	for_each_region (r, mm, USER_START, USER_END)
-		if (!r->object && reap_region(&gather, r))
+		if (!r->object && !(r->flags & MAP_HUGETLB) &&
+		    reap_region(&gather, r))
 			ret = -EAGAIN;
 	rw_read_unlock(&mm->lock);
 	return ret;

@@ -12,6 +12,7 @@
 #include "kernel/probe.h"
 #include "mm/core/entry.h"
 #include "mm/frame/page.h"
+#include "mm/huge/hugetlb.h"
 #include "mm/rmap/huge.h"
 #include "mm/space/fault.h"
 
@@ -26,6 +27,15 @@ static bool may_pin(uint64_t e, struct page *page, unsigned flags)
 	return !(flags & PIN_WRITE) || (e & PTE_W);
 }
 
+/* Return true if a block of the fixed pool is mapped at va.  Context: pt_lock held. */
+static bool entry_pooled(struct mm *mm, va_t va)
+{
+	uint64_t *slot = huge_slot(mm, va);
+
+	require(spin_held(&mm->pt_lock));
+	return slot && page_kind(entry_page(pte_read(slot))) == PAGE_HUGETLB;
+}
+
 /* Pin the page that is mapped at va, if it may be pinned, else return NULL. */
 static struct page *try_pin(struct mm *mm, va_t va, unsigned flags)
 {
@@ -36,7 +46,8 @@ static struct page *try_pin(struct mm *mm, va_t va, unsigned flags)
 	slot = pt_slot(&mm->pt, va, 0, false);
 	if (unlikely(!slot)) {
 		/* Pins are counted in the frame, and so are its mappings then. */
-		huge_split(mm, va);
+		if (!entry_pooled(mm, va))
+			huge_split(mm, va);
 		slot = pt_slot(&mm->pt, va, 0, false);
 	}
 	e = slot ? pte_read(slot) : 0;
@@ -66,11 +77,24 @@ static bool is_shared(struct mm *mm, va_t va)
 	return shared;
 }
 
+/* Return true if va belongs to a region of the fixed pool. */
+static bool is_pooled(struct mm *mm, va_t va)
+{
+	bool pooled;
+
+	rw_read_lock(&mm->lock);
+	pooled = hugetlb_meets(mm, va, va + 1);
+	rw_read_unlock(&mm->lock);
+	return pooled;
+}
+
 /* Make va pinnable: a mm_fault() for the right, then an exclusive page. */
 static int pin_fault(struct mm *mm, va_t va, unsigned flags)
 {
 	int ret;
 
+	if (is_pooled(mm, va))
+		return err(EINVAL);
 	/* Other users of shared memory would see the forced write. */
 	if (flags & PIN_FORCE && is_shared(mm, va))
 		flags &= ~PIN_FORCE;

@@ -277,7 +277,8 @@ static int remap_locked(struct mm *mm, const struct remap *m, va_t *where)
 	require(rw_held_write(&mm->lock));
 	if (!r || r->end < m->old + m->old_len)
 		return err(ENOENT);
-	if (!object_has(r, m->old - r->start + m->new_len))
+	if (r->flags & MAP_HUGETLB ||
+	    !object_has(r, m->old - r->start + m->new_len))
 		return err(EINVAL);
 	ret = remap_place(r, m, &to);
 	if (!ret)

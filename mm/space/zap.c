@@ -8,7 +8,6 @@
 #include "kernel/probe.h"
 #include "mm/core/entry.h"
 #include "mm/rmap/huge.h"
-#include "mm/rmap/huge_zero.h"
 #include "mm/space/gather.h"
 #include "mm/swap/swap.h"
 
@@ -53,21 +52,19 @@ static noinline void zap_huge(struct gather *gather, const struct pt_run *run)
 {
 	uint64_t *slot = run->slots, *end = slot + run->count;
 	struct mm *mm = gather->mm;
-	unsigned zeroes = 0;
 
 	require(spin_held(&mm->pt_lock));
 	gather_span(gather, run->va, run->va + run->count * BLOCK_SIZE);
+	mm->mapped -= huge_counted(mm, slot, run->count);
 	for (; slot < end; slot++) {
 		uint64_t e = pte_xchg(slot, 0);
 
 		assert(entry_huge(e));
 		if (entry_dirty(mm, e))
 			block_set_dirty(entry_page(e));
-		zeroes += entry_huge_zero(e);
 		gather_block(gather, entry_page(e), huge_withdraw(mm));
 	}
 	pt_count(&mm->pt, run->slots, -(int64_t)run->count);
-	mm->mapped -= (uint64_t)(run->count - zeroes) * BLOCK_PAGES;
 	PROBE(pte_clear, mm, run->va);
 }
 

@@ -208,6 +208,8 @@ static void one_word(struct selection *s, const char *word, char *globs)
 		s->timeout = (unsigned)number(s, word, word + 8, 0, 1000000);
 	} else if (!strncmp(word, "stress=", 7)) {
 		s->stress = (unsigned)number(s, word, word + 7, 1, STRESS_MAX);
+	} else if (!strncmp(word, "hugepages=", 10)) {
+		s->pool = (unsigned)number(s, word, word + 10, 0, 1000000);
 	} else if (!strcmp(word, "list")) {
 		s->list = true;
 	} else if (!strcmp(word, "shell")) {

@@ -27,6 +27,7 @@ struct selection {
 	unsigned repeat, timeout;
 	uint64_t low, high; /* free frames, for kswapd_start(); 0: no thread  */
 	unsigned stress;    /* times the operations of suite stress         */
+	unsigned pool;      /* blocks of the fixed pool                      */
 	uint32_t fail_nth;  /* allocation of each test's thread; 0: none     */
 	bool list, bench, shuffle, shell, explain, json;
 	bool hang, deaf;   /* each test spins for ever; deaf: interrupts off  */

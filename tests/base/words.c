@@ -30,6 +30,7 @@ const struct word select_words[] = {
 	{ "explore=", "N",
 	  "orders with up to N preemptions, of suite explore" },
 	{ "sched=", "C:A,...", "this order of a test of suite explore alone" },
+	{ "hugepages=", "N", "reserve N blocks of 2 MiB for MAP_HUGETLB" },
 	{ "quirks", "",
 	  "print what the IOMMU and SVM do, as measured at boot" },
 	{ "fail=alloc:nth=", "N", "fail the Nth allocation of each test" },

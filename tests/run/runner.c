@@ -15,6 +15,7 @@
 #include "kernel/san/san.h"
 #include "kernel/string.h"
 #include "kernel/thread.h"
+#include "mm/frame/huge_pool.h"
 #include "mm/frame/pmm.h"
 #include "mm/kernel/kmap.h"
 #include "mm/reclaim/kswapd.h"
@@ -251,6 +252,19 @@ static unsigned run_all(const struct selection *s)
 	return failed;
 }
 
+/* The word hugepages=: as many blocks as there are, and a word if these are fewer. */
+static void fill_pool(unsigned n)
+{
+	unsigned has = huge_pool_resize(n);
+
+	if (has < n)
+		printk("# hugepages=%u: memory has only %u blocks of 2 MiB to "
+		       "spare, they are reserved\n",
+		       n, has);
+	else if (n)
+		printk("# hugepages=%u: reserved, %lu MiB\n", n, n * 2ul);
+}
+
 noinline int tests_run(const char *cmdline)
 {
 	static struct selection s;
@@ -279,6 +293,7 @@ noinline int tests_run(const char *cmdline)
 		       s.tests[i]->claim);
 	if (s.list)
 		return EXIT_PASS;
+	fill_pool(s.pool);
 	if (s.bench)
 		return bench_main(s.bench_glob) ? EXIT_PASS : EXIT_USAGE;
 	if (s.shell)

@@ -12,6 +12,7 @@
 #include "kernel/printk.h"
 #include "kernel/shell.h"
 #include "kernel/string.h"
+#include "mm/huge/scan.h"
 #include "tests/base/select.h"
 #include "tests/checker/checkers.h"
 #include "tests/run/tests.h"
@@ -184,6 +185,7 @@ int tests_shell(void)
 	}
 	shell_guest_end();
 	shell_devices_end();
+	huge_scan_stop();
 	shell_spaces_end();
 	why = checkers_run(&before);
 	if (!why)

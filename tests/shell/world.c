@@ -9,7 +9,9 @@
 #include "kernel/err.h"
 #include "kernel/printk.h"
 #include "kernel/shell.h"
+#include "kernel/string.h"
 #include "mm/huge/collapse.h"
+#include "mm/rmap/block.h"
 #include "mm/rmap/rmap.h"
 #include "tests/fixture/mm/mm_fixture.h"
 #include "tests/shell/shell.h"
@@ -42,22 +44,26 @@ int shell_say(int error)
 
 static int make(unsigned argc, char **argv)
 {
+	bool pool = argc == 3 && !strcmp(argv[2], "pool");
 	uint64_t pages = 4;
 	struct mm *mm;
 
-	if (argc > 2 || (argc == 2 && !shell_number(argv[1], &pages)) ||
-	    !pages || pages > (USER_END - VA) / PAGE_SIZE)
+	if (argc > 2u + pool || (argc > 1 && !shell_number(argv[1], &pages)) ||
+	    !pages || pages > (USER_END - VA) / PAGE_SIZE ||
+	    (pool && pages % BLOCK_PAGES))
 		return -EINVAL;
 	mm = mm_create();
 	if (!mm)
 		return shell_say(-ENOMEM);
-	if (mm_map(mm, VA, pages * PAGE_SIZE, RW, 0, NULL, 0, NULL)) {
+	if (mm_map(mm, VA, pages * PAGE_SIZE, RW, pool ? MAP_HUGETLB : 0, NULL,
+		   0, NULL)) {
 		mm_put(mm);
 		return shell_say(-ENOMEM);
 	}
 	return keep(mm);
 }
-SHELL_COMMAND(new, "[PAGES]", "an mm with private pages (4) at 0x10000000",
+SHELL_COMMAND(new, "[PAGES [pool]]",
+	      "an mm with private pages (4), or of the pool, at 0x10000000",
 	      "new; new 16", make);
 
 static int fork(unsigned argc, char **argv)

@@ -109,6 +109,8 @@ TEST(select, numbers_are_bounded,
 	EXPECT(refused("repeat=4294967297", "*decimal number*"));
 	EXPECT(refused("timeout=4294967296", "*decimal number*"));
 	EXPECT(refused("fail=alloc:nth=4294967296", "*decimal number*"));
+	EXPECT(refused("hugepages=9M", "*decimal number*"));
+	EXPECT_EQ(choose("hugepages=9")->pool, 9);
 	EXPECT_EQ(choose("fail=alloc:nth=17")->fail_nth, 17);
 	EXPECT_EQ(s.stress, 1);
 	EXPECT_EQ(choose("stress=300")->stress, 300);
