@@ -26,9 +26,6 @@ unsigned huge_pool_resize(unsigned n);
  * Context: any that may take RANK_PMM. */
 struct page *huge_pool_take(void);
 
-/* Put a block without references back: page_free() calls it.  Context: as above. */
-void huge_pool_give(struct page *block);
-
 struct huge_pool_stat {
 	unsigned total, free; /* blocks */
 };

@@ -27,7 +27,6 @@
  * pmm_init.c gives memory to the lists.
  */
 #include "mm/frame/buddy.h"
-#include "mm/frame/huge_pool.h"
 #include "arch/cpu.h"
 #include "arch/smp.h"
 #include "kernel/err.h"
@@ -249,9 +248,7 @@ static noinline void free_special(struct page *page)
 		free_broken(page);
 	if (free_watched(page))
 		return;
-	if ((flags & PG_KIND) == PAGE_HUGETLB)
-		huge_pool_give(page);
-	else if (flags & PG_ORDER)
+	if (flags & PG_ORDER)
 		block_free(page);
 	else
 		free_frame(page);

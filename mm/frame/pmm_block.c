@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pmm_block.c - allocate and free blocks of 2^order frames
+ * pmm_block.c - allocate and free blocks of 2^order frames, keep the fixed pool
  *
  *   pages_alloc()        head: KERNEL, order      tails: KERNEL, PG_TAIL
  *   pages_alloc_bare()   head: KERNEL, order,     tails: FREE, as in the lists
@@ -15,6 +15,7 @@
 #include "kernel/inject.h"
 #include "kernel/thread.h"
 #include "mm/frame/buddy.h"
+#include "mm/frame/huge_pool.h"
 #include "mm/frame/state.h"
 
 void frame_check_free(const struct page *page)
@@ -124,11 +125,114 @@ void pages_unite(struct page *first, unsigned order)
 	page_set(first, FIELD_PREP(PG_ORDER, order) | PG_BARE);
 }
 
+/* ---- the fixed pool ------------------------------------------------------- */
+
+#define POOL_ORDER 9u
+
+static struct spinlock pool_lock = SPINLOCK_INIT(RANK_PMM, "huge pool");
+static struct page *free_blocks;     /* pool_lock */
+static struct huge_pool_stat counts; /* pool_lock */
+
+/* Put a block on the list, which gains `more` blocks by it. */
+static void push(struct page *block, unsigned more)
+{
+	spin_lock(&pool_lock);
+	block->mapping.next = free_blocks;
+	free_blocks = block;
+	counts.free++;
+	counts.total += more;
+	spin_unlock(&pool_lock);
+}
+
+/* Take a block off the list, which loses `fewer` blocks by it, or NULL. */
+static struct page *pop(unsigned fewer)
+{
+	struct page *block;
+
+	spin_lock(&pool_lock);
+	block = free_blocks;
+	if (block) {
+		free_blocks = block->mapping.next;
+		block->mapping.next = NULL;
+		counts.free--;
+		counts.total -= fewer;
+	}
+	spin_unlock(&pool_lock);
+	return block;
+}
+
+/* Take a block from memory.  Returns false if there is none to spare. */
+static bool grow(void)
+{
+	struct page *block;
+
+	if (pmm_free_pages() < HUGE_POOL_LEAVES + (1u << POOL_ORDER))
+		return false;
+	block = pages_alloc_bare(POOL_ORDER);
+	if (!block)
+		return false;
+	page_set_kind(block, PAGE_HUGETLB);
+	page_count_add(block, -PAGE_REF);
+	push(block, 1);
+	return true;
+}
+
+/* Give a free block back to memory.  Returns false if none is free. */
+static bool shrink(void)
+{
+	struct page *block = pop(1);
+
+	if (!block)
+		return false;
+	page_count_add(block, PAGE_REF);
+	page_set_kind(block, PAGE_KERNEL);
+	page_put(block);
+	return true;
+}
+
+unsigned huge_pool_resize(unsigned n)
+{
+	require(locks_below(RANK_PMM));
+	while (huge_pool_stat().total < n && grow())
+		;
+	while (huge_pool_stat().total > n && shrink())
+		;
+	return huge_pool_stat().total;
+}
+
+struct page *huge_pool_take(void)
+{
+	struct page *block = pop(0);
+
+	require(locks_below(RANK_PMM));
+	if (!block)
+		return NULL;
+	page_clear(block, PG_DIRTY);
+	page_set_exclusive(block);
+	page_count_add(block, PAGE_REF);
+	return block;
+}
+
+struct huge_pool_stat huge_pool_stat(void)
+{
+	struct huge_pool_stat now;
+
+	require(locks_below(RANK_PMM));
+	spin_lock(&pool_lock);
+	now = counts;
+	spin_unlock(&pool_lock);
+	return now;
+}
+
 void block_free(struct page *page)
 {
 	uint32_t flags = page_flags(page);
 	unsigned order = page_order(page);
 
+	if ((flags & PG_KIND) == PAGE_HUGETLB) {
+		push(page, 0);
+		return;
+	}
 	/* Tails of a bare block are free already, but for PG_DIRTY of some. */
 	if (CONFIG_CHECK || (flags & (PG_BARE | PG_PARTS)) != PG_BARE)
 		for (unsigned i = 1; i < 1u << order; i++)

@@ -14,7 +14,7 @@
  * They hold zeroes, or what `from` has at the same addresses, in a region of the same
  * kind; of writes of its CPUs and devices meanwhile any part.
  *
- * Context: mm->lock, and from->lock, held to write, or mm is not published; may sleep.
+ * Context: may sleep; no other thread faults in mm, or changes entries of `from`.
  * Returns 0; -ENOMEM, with no entry made; tables may have been added.
  */
 must_check int hugetlb_populate(struct mm *mm, va_t start, va_t end,

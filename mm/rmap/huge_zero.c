@@ -36,12 +36,12 @@ struct page *huge_zero_get(void)
 
 void huge_zero_forget(void)
 {
-	struct page *block = atomic_exchange(&huge_zero, NULL);
+	struct page *block = atomic_load(&huge_zero);
 
 	require(may_sleep());
-	if (!block)
+	if (!block || page_count(block) != PAGE_REF)
 		return;
-	assert(page_count(block) == PAGE_REF);
+	atomic_store(&huge_zero, NULL);
 	page_set_kind(block, PAGE_KERNEL);
 	page_put(block);
 }

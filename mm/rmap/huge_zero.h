@@ -33,7 +33,7 @@ static inline bool entry_huge_zero(uint64_t e)
 struct page *huge_zero_get(void);
 
 /*
- * Free the block.  For the end of a test: no entry maps it, no secondary MMU reaches it,
- * and no other thread faults.
+ * Free the block unless an entry maps it.  For the end of a test: no secondary MMU
+ * reaches it, and no other thread faults.
  */
 void huge_zero_forget(void);

@@ -73,7 +73,7 @@ static void zap_run(struct gather *gather, const struct pt_run *run)
 {
 	unsigned end = run->count, i = pt_next_live(run->slots, 0, end);
 	uint64_t *slots = run->slots;
-	va_t va = run->va;
+	va_t va = run->va, first;
 	int cleared = 0;
 
 	require(spin_held(&gather->mm->pt_lock));
@@ -82,7 +82,8 @@ static void zap_run(struct gather *gather, const struct pt_run *run)
 		return;
 	while (!READ_ONCE(slots[end - 1]))
 		end--;
-	gather_span(gather, va + i * PAGE_SIZE, va + end * PAGE_SIZE);
+	first = va + i * PAGE_SIZE;
+	gather_span(gather, first, va + end * PAGE_SIZE);
 	for (; i < end; i++) {
 		if (!READ_ONCE(slots[i]))
 			continue;
@@ -90,7 +91,7 @@ static void zap_run(struct gather *gather, const struct pt_run *run)
 		cleared++;
 	}
 	pt_count(&gather->mm->pt, slots, -cleared);
-	PROBE(pte_clear, gather->mm, va);
+	PROBE(pte_clear, gather->mm, first);
 }
 
 void zap_entries(struct gather *gather, va_t start, va_t end)

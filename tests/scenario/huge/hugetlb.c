@@ -277,6 +277,11 @@ TEST(hugetlb, nothing_takes_a_part,
 	EXPECT_EQ(pin_pages(mm, P(3), 1, 0, &page), -EINVAL);
 	EXPECT(!page_try_get_user(head));
 	EXPECT(!page_try_get_user(head + 9));
+	rw_read_lock(&mm->lock);
+	EXPECT_EQ(migrate_vma_setup(&(struct migrate_vma){
+			  .mm = mm, .start = P(0), .end = P(1) }),
+		  -EINVAL);
+	rw_read_unlock(&mm->lock);
 	EXPECT_EQ(ksm_mergeable(mm, P(0), P(N)), 0);
 	for (unsigned i = 0; i < N; i++)
 		EXPECT_EQ(wr(mm, P(i), 1), 0); /* all pages are alike */
