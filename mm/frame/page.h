@@ -63,6 +63,7 @@ enum page_kind {
 #define PG_EXCLUSIVE BIT(11)       /* a write needs no copy first         */
 #define PG_DIRTY     BIT(12)       /* written since it was last clean     */
 #define PG_FRESH     BIT(13) /* poisoned since the last pmm_check_poison() */
+#define PG_LAZY      BIT(13) /* of a private page: may be dropped (lazy.h) */
 #define PG_BARE      BIT(14) /* head of a block whose tails look free     */
 #define PG_PARTS     BIT(15) /* such a head: a tail may have PG_DIRTY     */
 #define PG_MOVING    BIT(16) /* its content is on the way (moving.h)      */

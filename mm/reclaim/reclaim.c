@@ -14,6 +14,7 @@
 #include "kernel/panic.h"
 #include "kernel/probe.h"
 #include "mm/core/entry.h"
+#include "mm/reclaim/lazy.h"
 #include "mm/rmap/huge.h"
 #include "mm/rmap/rmap.h"
 #include "mm/swap/swap.h"
@@ -101,10 +102,11 @@ static struct page *hand_next(struct mm *mm)
 
 unsigned mm_reclaim(struct mm *mm, unsigned n)
 {
+	bool store = swap_stat().pages;
 	unsigned turn = 0, freed = 0;
 
 	require(may_sleep() && locks_below(RANK_MM));
-	if (!swap_stat().pages)
+	if (!store && !lazy_any())
 		return 0;
 	rw_read_lock(&mm->lock);
 	while (freed < n && turn < TURNS) {
@@ -118,7 +120,8 @@ unsigned mm_reclaim(struct mm *mm, unsigned n)
 		used = page_referenced(page) && turn < TURNS - 1;
 		PROBE(reclaim_page, page, used);
 		if (!used)
-			freed += !swap_out(page);
+			freed += page_drop_lazy(page) ||
+				 (store && !swap_out(page));
 		page_put(page);
 	}
 	rw_read_unlock(&mm->lock);
@@ -131,7 +134,7 @@ unsigned reclaim_any(unsigned n)
 	struct mm *mm;
 
 	require(may_sleep() && locks_below(RANK_MM_LIST));
-	if (!swap_stat().pages)
+	if (!swap_stat().pages && !lazy_any())
 		return 0;
 	for (unsigned id = 0; freed < n && (mm = mm_next(id)); mm_put(mm)) {
 		id = mm->id;

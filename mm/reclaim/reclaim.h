@@ -22,7 +22,9 @@
  * Swap out up to n pages of mm, least recently used first, as far as one turn of
  * the hand tells.  If all are in use some go nevertheless, after two turns.
  * Context: may sleep; any that may take RANK_MM.
- * Returns how many frames were freed: 0 without a store, or if it is full or fails.
+ * Pages that their owner has given up (lazy.h) are dropped instead.
+ * Returns how many frames were freed: without a store, or if it is full or fails, only
+ * such pages.
  */
 unsigned mm_reclaim(struct mm *mm, unsigned n);
 

@@ -131,7 +131,7 @@ void page_move_owner(struct page *page, struct page *to)
 	if (movers[kind])
 		movers[kind](page, to);
 	page_change_kind(page, kind, kind_idle(page), (struct page *)NULL, 0);
-	page_clear(page, PG_EXCLUSIVE | PG_DIRTY);
+	page_clear(page, PG_EXCLUSIVE | PG_DIRTY | PG_LAZY);
 }
 
 int page_move_content(struct page *to, struct page *page)
