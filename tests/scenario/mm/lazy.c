@@ -158,3 +158,29 @@ USER_TEST(lazy_device, write_of_a_device_keeps_the_page,
 	EXPECT_EQ(rd(mm, P(0) + 8), 5);
 	EXPECT_EQ(fixture_load(s, 0, P(1)), 0);
 }
+
+USER_TEST(
+	lazy_device, write_without_a_fault_keeps_the_page,
+	"a page that was given up, evicted, and mapped again by a device's "
+	"read "
+	"may be writable without a fault: what the device has written is kept "
+	"(B33)")
+{
+	struct mm *mm = fixture_mm(s, 1);
+	struct page *page;
+	uint64_t word;
+
+	fixture_bind(s, 0, mm);
+	fixture_may_be_refused(s, 0);
+	EXPECT_EQ(fixture_store(s, 0, P(0), 1), 0);
+	EXPECT_EQ(mm_free_lazily(mm, P(0), P(1)), 0);
+	page = page_at(mm, P(0));
+	EXPECT_EQ(try_to_unmap(page), 0);
+	page_put(page);
+	EXPECT_EQ(fixture_load(s, 0, P(0)), 1);
+	fixture_write(s, 0, P(0), 2);
+	word = fixture_read(s, 0, P(0));
+	mm_reclaim(mm, 100);
+	if (word == 2)
+		EXPECT_EQ(rd(mm, P(0)), 2);
+}
