@@ -32,17 +32,18 @@
 /*
  * hmm_pfns[i], a report of one page:
  *
- *	63     62     61     60     56 55                                    0
- *	WRITE  VALID  ERROR  order     frame number
+ *	60     56  54     53     52     39                                    0
+ *	order      ERROR  WRITE  VALID  frame number
  *
- * 0: an access would fault, and the fault may help.  Before the call the same
- * two bits are a request.
+ * It is an entry of the CPU's table, rotated by the bits of a page's offset.  0: an
+ * access would fault, and the fault may help.  Before the call VALID and WRITE are a
+ * request.
  */
-#define HMM_PFN_VALID BIT(62) /* the frame may be read                  */
-#define HMM_PFN_WRITE BIT(63) /* ... and written, without a fault       */
-#define HMM_PFN_ERROR BIT(61) /* no access is possible                  */
+#define HMM_PFN_VALID BIT(52) /* the frame may be read                  */
+#define HMM_PFN_WRITE BIT(53) /* ... and written, without a fault       */
+#define HMM_PFN_ERROR BIT(54) /* no access is possible                  */
 #define HMM_PFN_ORDER GENMASK(60, 56)
-#define HMM_PFN_FRAME GENMASK(55, 0)
+#define HMM_PFN_FRAME GENMASK(39, 0)
 
 #define HMM_PFN_REQ_FAULT HMM_PFN_VALID /* report it VALID: fault if need be */
 #define HMM_PFN_REQ_WRITE HMM_PFN_WRITE /* with REQ_FAULT: and WRITE         */

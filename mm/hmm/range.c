@@ -15,8 +15,10 @@
 #include "mm/hmm/hmm.h"
 #include "mm/rmap/block.h"
 
-_Static_assert(HMM_PFN_VALID == PTE_P << 62 && HMM_PFN_WRITE == PTE_W << 62,
-	       "report_of() moves both bits at once");
+_Static_assert(HMM_PFN_FRAME == PTE_ADDR >> PAGE_SHIFT &&
+		       HMM_PFN_VALID == PTE_P << (64 - PAGE_SHIFT) &&
+		       HMM_PFN_WRITE == PTE_W << (64 - PAGE_SHIFT),
+	       "report_of() moves all three at once");
 
 /* Where a call stands. */
 struct walk {
@@ -61,7 +63,8 @@ static inline uint64_t report_of(const struct walk *w, uint64_t e)
 {
 	if (unlikely(!(e & PTE_P)))
 		return unlikely(e) ? report_device(w, e) : 0;
-	return (e & PTE_ADDR) >> PAGE_SHIFT | e << 62;
+	return (e >> PAGE_SHIFT | e << (64 - PAGE_SHIFT)) &
+	       (HMM_PFN_FRAME | HMM_PFN_VALID | HMM_PFN_WRITE);
 }
 
 /* Return what a report lacks of the request; `in` is what hmm_pfns[] holds of it. */
@@ -84,7 +87,7 @@ static inline unsigned report_entries(struct walk *w, const uint64_t *slots,
 	unsigned i;
 
 	w->lacks = 0;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
 	for (i = 0; i < n; i++) {
 		uint64_t report = report_of(w, pte_read(&slots[i]));
 		uint64_t lacks = lacking(fixed, mask, out[i], report);
@@ -136,7 +139,7 @@ static bool report_alike(struct walk *w, va_t end, uint64_t report,
 	w->lacks = mask || !n ? 0 : lacking(fixed, 0, 0, report);
 	w->until = end;
 	if (!mask && !w->lacks) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
 		for (; i < n; i++, report += step)
 			out[i] = report;
 	}

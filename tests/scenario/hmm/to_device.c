@@ -8,6 +8,7 @@
 #include "mm/core/entry.h"
 #include "mm/frame/moving.h"
 #include "mm/frame/pmm.h"
+#include "mm/huge/collapse.h"
 #include "mm/rmap/migrate.h"
 #include "tests/fake/fake_device.h"
 #include "tests/fixture/mm/huge_fixture.h"
@@ -251,6 +252,29 @@ TEST(to_device, huge_page_is_split,
 	for (unsigned i = 0; i < BLOCK_PAGES; i++)
 		EXPECT_EQ(rd(mm, P(i)), i + 1);
 	EXPECT_STR_NULL(mm_check());
+	mm_put(mm);
+	fake_device_end(d);
+}
+
+TEST(to_device, whole_block_goes_in_parts,
+     "all pages of a huge mapping go, each to a page of its own; when loads "
+     "have "
+     "brought them back a collapse makes them one mapping again")
+{
+	struct fake_device *d = fake_device(0, N);
+	struct mm *mm = huge_filled();
+
+	EXPECT_EQ(device_take(d, mm, 0, N), N);
+	EXPECT_EQ(device_memory_used(&d->memory), N);
+	EXPECT_EQ(mm->mapped, 0);
+	for (unsigned i = 0; i < N; i++)
+		EXPECT_EQ(device_word(d, mm, P(i)), i + 1);
+	EXPECT_EQ(mm_collapse(mm, VA), -EBUSY);
+	EXPECT_EQ(huge_wrong(mm, 0, N), 0);
+	EXPECT_EQ(device_memory_used(&d->memory), 0);
+	EXPECT_EQ(mm_collapse(mm, VA), 0);
+	EXPECT_EQ(huge_wrong(mm, 0, N), 0);
+	EXPECT(entry_huge(entry_at(mm, VA)));
 	mm_put(mm);
 	fake_device_end(d);
 }
