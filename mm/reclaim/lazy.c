@@ -92,7 +92,7 @@ int mm_free_lazily(struct mm *mm, va_t start, va_t end)
 	any = true;
 	rw_read_lock(&mm->lock);
 	for_each_region (r, mm, start, end)
-		if (!r->object && !(r->flags & MAP_LOCKED))
+		if (!r->object && !(r->flags & (MAP_LOCKED | MAP_HUGETLB)))
 			region_give_up(r, start > r->start ? start : r->start,
 				       end < r->end ? end : r->end);
 	rw_read_unlock(&mm->lock);

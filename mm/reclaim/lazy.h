@@ -15,7 +15,7 @@
  * Let reclaim drop the private pages in [start, end), which may have holes.  A read then
  * finds what was there, or zeroes; a write keeps the page, with its other bytes as they
  * are at that time.  Pages that are shared after a fork, merged, pinned or in a region of
- * MAP_LOCKED are left as they are; huge entries are split.
+ * MAP_LOCKED or MAP_HUGETLB are left as they are; huge entries are split.
  *
  * Context: may sleep; takes mm->lock to read.
  * Returns 0; -EINVAL.

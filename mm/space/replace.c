@@ -86,7 +86,7 @@ int mm_replace_page(struct mm *mm, va_t va, struct page *from, struct page *to)
 	rw_read_lock(&mm->lock);
 	region = region_find(mm, va);
 	if (region && !region->object && region->anon_vma &&
-	    page_fits(to, region, va))
+	    !(region->flags & MAP_HUGETLB) && page_fits(to, region, va))
 		ret = replace_in(region, va, from, to);
 	rw_read_unlock(&mm->lock);
 	return ret == -EINVAL ? err(EINVAL) : ret;

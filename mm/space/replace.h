@@ -22,7 +22,7 @@
  *
  * Context: may sleep; takes mm->lock to read.  The caller has, and keeps, a reference on
  * each page.
- * Returns 0; -EINVAL if no private region is at va, or `to` is another kind of page; -EBUSY if
+ * Returns 0; -EINVAL if no private region is at va, or one of MAP_HUGETLB, or `to` is another kind of page; -EBUSY if
  * `from` is not mapped there, or is pinned, with nothing changed.
  */
 must_check int mm_replace_page(struct mm *mm, va_t va, struct page *from,

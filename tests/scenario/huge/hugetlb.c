@@ -9,9 +9,12 @@
 #include "mm/hmm/migrate_vma.h"
 #include "mm/huge/collapse.h"
 #include "mm/ksm/ksm.h"
+#include "mm/reclaim/compact.h"
+#include "mm/reclaim/lazy.h"
 #include "mm/rmap/migrate.h"
 #include "mm/rmap/rmap.h"
 #include "mm/space/pin.h"
+#include "mm/space/replace.h"
 #include "mm/reclaim/reclaim.h"
 #include "mm/swap/swap.h"
 #include "tests/fake/recorder.h"
@@ -277,6 +280,12 @@ TEST(hugetlb, nothing_takes_a_part,
 	EXPECT_EQ(pin_pages(mm, P(3), 1, 0, &page), -EINVAL);
 	EXPECT(!page_try_get_user(head));
 	EXPECT(!page_try_get_user(head + 9));
+	EXPECT_EQ(block_evacuate(pfn_of(head), &page), -EBUSY);
+	EXPECT_EQ(mm_free_lazily(mm, P(0), P(3)), 0);
+	page = page_alloc();
+	REQUIRE(page);
+	EXPECT_EQ(mm_replace_page(mm, P(3), head + 3, page), -EINVAL);
+	page_put(page);
 	rw_read_lock(&mm->lock);
 	EXPECT_EQ(migrate_vma_setup(&(struct migrate_vma){
 			  .mm = mm, .start = P(0), .end = P(1) }),
