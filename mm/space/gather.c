@@ -79,6 +79,7 @@ static void pages_free(struct gather *gather)
 void gather_full(struct gather *gather, va_t va)
 {
 	require(spin_held(&gather->mm->pt_lock));
+	PROBE(pte_clear, gather->mm, gather->start);
 	PROBE(gather_flush, gather->mm, gather->start);
 	tlb_flush_range(gather->mm, gather->start, va);
 	pages_free(gather);

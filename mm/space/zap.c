@@ -91,7 +91,8 @@ static void zap_run(struct gather *gather, const struct pt_run *run)
 		cleared++;
 	}
 	pt_count(&gather->mm->pt, slots, -cleared);
-	PROBE(pte_clear, gather->mm, first);
+	if (gather_pending(gather)) /* else all were flushed when it was full */
+		PROBE(pte_clear, gather->mm, first);
 }
 
 void zap_entries(struct gather *gather, va_t start, va_t end)

@@ -255,3 +255,28 @@ USER_TEST(huge_collapse, stream_across_collapses,
 	EXPECT(beside.done > 0);
 	EXPECT_STR_NULL(fixture_check(0));
 }
+
+USER_TEST(
+	huge_public, collapsed_table_is_walked_by_nobody,
+	"the table that a collapse has taken away is used for other pages by "
+	"the next split, and the device, which had walked it, reads the block "
+	"at the old address and these pages at theirs")
+{
+	struct mm *mm = fixture_mm(s, N);
+	va_t other = P(4 * N);
+
+	REQUIRE(!mm_map(mm, other, BLOCK_SIZE, RW, MAP_HUGE, NULL, 0, NULL));
+	fixture_bind(s, 0, mm);
+	for (unsigned i = 0; i < N; i += 73) {
+		REQUIRE(!wr(mm, P(i), i + 1));
+		REQUIRE(!wr(mm, other + i * PAGE_SIZE, i + 1000));
+		EXPECT_EQ(fixture_load(s, 0, P(i)), i + 1);
+	}
+	EXPECT_EQ(mm_collapse(mm, P(0)), 0);
+	huge_split_at(mm, other + PAGE_SIZE); /* takes the last deposit */
+	for (unsigned i = 0; i < N; i += 73) {
+		EXPECT_EQ(fixture_load(s, 0, P(i)), i + 1);
+		EXPECT_EQ(fixture_load(s, 0, other + i * PAGE_SIZE), i + 1000);
+	}
+	EXPECT_STR_NULL(fixture_check(0));
+}
