@@ -2,7 +2,9 @@
 /*
  * guest_zeroes.c - a guest in 2 MiB that nothing was written to
  */
+#include "mm/huge/scan.h"
 #include "mm/rmap/huge_zero.h"
+#include "mm/rmap/rmap.h"
 #include "tests/fixture/guest/resident.h"
 #include "tests/fixture/mm/huge_fixture.h"
 
@@ -34,4 +36,38 @@ TEST(guest_huge, reads_the_zeroes,
      "nor the process's changes, before and after a split")
 {
 	with_each_form(zeroes_for_guest);
+}
+
+static void used_by_guest(void)
+{
+	static struct resident r;
+	struct mm *mm = mm_fixture(N);
+
+	for (unsigned i = 0; i < N; i++)
+		REQUIRE(!wr(mm, P(i), i + 1));
+	resident_start(&r, guest_form(), mm);
+	for (unsigned i = 0; i < N; i++) {
+		struct page *page = page_at(mm, P(i));
+
+		REQUIRE(page);
+		page_mark_idle(page);
+		page_put(page);
+	}
+	REQUIRE(!mm_advise_huge(mm, P(0), P(N), true));
+	huge_full_scan();
+	EXPECT(!entry_huge(entry_at(mm, VA)));
+	EXPECT_EQ(guest_reads(&r, P(300)), 301);
+	huge_full_scan();
+	EXPECT(entry_huge(entry_at(mm, VA)));
+	EXPECT_EQ(guest_reads(&r, P(300)), 301);
+	resident_stop(&r);
+	mm_put(mm);
+}
+
+TEST(huge_scan, use_by_a_guest_counts,
+     "512 small pages that nobody has used are left; after a guest has read "
+     "one, by a nested table of its own or by the process's, they are "
+     "collapsed (C87)")
+{
+	with_each_form(used_by_guest);
 }

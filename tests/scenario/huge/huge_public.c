@@ -13,14 +13,24 @@
 
 static struct {
 	struct page *head;
-	bool early, late, identity;
+	struct anon_vma *owner; /* of all parts                            */
+	uint64_t index;         /* of the head                             */
+	bool late, identity;
 } found;
+
+/* Remember what heads the block of mm. */
+static void remember(struct mm *mm)
+{
+	found.head = huge_head(mm);
+	found.owner = found.head->mapping.anon_vma;
+	found.index = found.head->index;
+}
 
 static bool is_part(struct page *page, unsigned i)
 {
 	return page_kind(page) == PAGE_ANON &&
-	       page->mapping.anon_vma == found.head->mapping.anon_vma &&
-	       page->index == found.head->index + i;
+	       page->mapping.anon_vma == found.owner &&
+	       page->index == found.index + i;
 }
 
 /* All frames are pages of their own: one that is found by its number is whole. */
@@ -41,7 +51,7 @@ TEST(huge_public, reference_meets_a_split,
 {
 	struct mm *mm = huge_filled();
 
-	found.head = huge_head(mm);
+	remember(mm);
 	EXPECT(!page_try_get_user(found.head + 9));
 	hook("block_split", take_late, NULL);
 	huge_split_at(mm, P(1));
@@ -91,7 +101,7 @@ TEST_SMP(huge_public, references_beside_splits_and_joins,
 	struct task t;
 
 	race.mm = huge_filled();
-	found.head = huge_head(race.mm);
+	remember(race.mm);
 	atomic_store(&race.stop, false);
 	atomic_store(&race.taken, 0);
 	atomic_store(&race.wrong, 0);

@@ -6,7 +6,9 @@
  * copies of the parts that its device has touched.
  */
 #include "kernel/err.h"
+#include "mm/huge/scan.h"
 #include "mm/rmap/huge_zero.h"
+#include "mm/rmap/rmap.h"
 #include "tests/fixture/iommu/user_fixture.h"
 #include "tests/fixture/mm/huge_fixture.h"
 #include "tests/fixture/mm/sync_point.h"
@@ -348,4 +350,29 @@ USER_TEST(huge, stream_across_splits,
 	join(&t);
 	EXPECT_EQ(lost, 0);
 	EXPECT_STR_NULL(fixture_check(0));
+}
+
+IOMMU_TEST(
+	huge_scan, use_in_a_shared_table_sets_no_bit,
+	"a device that walks the mm's own table sets no accessed bit there, "
+	"on QEMU and on the model: pages that it alone uses stay small (C87)")
+{
+	struct mm *mm = fixture_mm(s, N);
+
+	for (unsigned i = 0; i < N; i++)
+		REQUIRE(!wr(mm, P(i), i + 1));
+	fixture_bind_sva(s, 0, mm);
+	EXPECT_EQ(fixture_read(s, 0, P(300)), 301);
+	for (unsigned i = 0; i < N; i++) {
+		struct page *page = page_at(mm, P(i));
+
+		REQUIRE(page);
+		page_mark_idle(page);
+		page_put(page);
+	}
+	REQUIRE(!mm_advise_huge(mm, P(0), P(N), true));
+	EXPECT_EQ(fixture_read(s, 0, P(300)), 301);
+	EXPECT(!(entry_at(mm, P(300)) & PTE_A));
+	huge_full_scan();
+	EXPECT(!entry_huge(entry_at(mm, P(0))));
 }

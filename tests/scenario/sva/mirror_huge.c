@@ -5,6 +5,8 @@
 #include "kernel/err.h"
 #include "kernel/inject.h"
 #include "mm/huge/collapse.h"
+#include "mm/huge/scan.h"
+#include "mm/rmap/rmap.h"
 #include "tests/fake/recorder.h"
 #include "tests/fixture/iommu/endpoint.h"
 #include "tests/fixture/iommu/user_fixture.h"
@@ -25,6 +27,16 @@ static struct mm *filled(struct iommu_fixture *s)
 	mm_bind(NULL);
 	REQUIRE(entry_huge(entry_at(mm, P(0))));
 	return mm;
+}
+
+/* Write i + 1 to page i of N small ones.  Returns how many failed. */
+static unsigned wr_all(struct mm *mm)
+{
+	unsigned failed = 0;
+
+	for (unsigned i = 0; i < N; i++)
+		failed += wr(mm, P(i), i + 1) != 0;
+	return failed;
 }
 
 /* The same, and device 0 has a mirror of it with nothing in it. */
@@ -327,4 +339,34 @@ USER_TEST(
 	EXPECT_EQ(e.stats.faults, 1);
 	EXPECT_EQ(e.stats.fruitless, 0);
 	EXPECT_STR_NULL(fixture_check(0));
+}
+
+IOMMU_TEST(huge_scan, use_by_a_mirror_counts,
+	   "512 small pages that nobody has used are left; after a device has "
+	   "read one by DMA through a mirror, which sets no accessed bit, they "
+	   "are collapsed (C87)")
+{
+	struct mm *mm = fixture_mm(s, N);
+	struct mirror *m;
+
+	REQUIRE(!wr_all(mm));
+	m = fixture_bind_mirror(s, 0, mm);
+	for (unsigned i = 0; i < N; i++) {
+		struct page *page = page_at(mm, P(i));
+
+		REQUIRE(page);
+		page_mark_idle(page);
+		page_put(page);
+	}
+	REQUIRE(!mm_advise_huge(mm, P(0), P(N), true));
+	huge_full_scan();
+	EXPECT(!entry_huge(entry_at(mm, P(0))));
+	EXPECT_EQ(mirror_fault(m, P(300), PROT_R), 0);
+	EXPECT_EQ(fixture_read(s, 0, P(300)), 301);
+	EXPECT(!(entry_at(mm, P(299)) & PTE_A));
+	huge_full_scan();
+	EXPECT(entry_huge(entry_at(mm, P(0))));
+	EXPECT_EQ(mirror_fault(m, P(77), PROT_R), 0);
+	EXPECT(reaches(s, 77) && reaches(s, 300));
+	EXPECT_STR_NULL(mirror_check(m));
 }
