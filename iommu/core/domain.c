@@ -159,10 +159,11 @@ static int grow(struct domain *d)
 int domain_map(struct domain *d, iova_t iova, pa_t pa, uint64_t len,
 	       enum prot prot)
 {
-	struct flush f = { 0 };
+	struct flush f;
 	int error;
 
 	require(locks_below(RANK_DOMAIN));
+	flush_none(&f);
 	if (!len || !IS_ALIGNED(iova | pa | len, PAGE_SIZE) ||
 	    iova + len < iova || iova + len > pt_span(DOMAIN_LEVELS_MAX) ||
 	    !(prot & (PROT_R | PROT_W)))
@@ -235,9 +236,28 @@ static int edges_split(struct domain *d, iova_t start, iova_t end,
 	return flushed ? flushed : error;
 }
 
+/*
+ * Clear [start, end).  Returns 0, in *flush what is to be flushed, and in *table the only
+ * table with a cleared entry, NULL if there may be more; or an error of edges_split().
+ * Context: d->lock held.
+ */
+static int clear(struct domain *d, iova_t start, iova_t end, struct span *flush,
+		 struct page **table)
+{
+	int error;
+
+	require(spin_held(&d->lock));
+	*flush = (struct span){ start, end };
+	*table = pt_unmap_one(&d->pt, start, end);
+	if (*table)
+		return 0;
+	error = edges_split(d, start, end, flush);
+	return error ? error : pt_unmap(&d->pt, start, end);
+}
+
 int domain_unmap(struct domain *d, iova_t start, iova_t end)
 {
-	struct page *tables = NULL;
+	struct page *tables = NULL, *table;
 	struct span all;
 	struct flush f;
 	int error;
@@ -253,12 +273,11 @@ int domain_unmap(struct domain *d, iova_t start, iova_t end)
 		spin_unlock(&d->lock);
 		return 0; /* nothing was ever mapped there */
 	}
-	error = edges_split(d, start, end, &all);
-	if (!error)
-		error = pt_unmap(&d->pt, start, end);
+	error = clear(d, start, end, &all, &table);
 	if (!error) {
 		PROBE(domain_clear, start, end);
-		pt_prune(&d->pt, start, end, table_collect, &tables);
+		if (!table || !pt_live(table))
+			pt_prune(&d->pt, start, end, table_collect, &tables);
 		error = flush_submit(d, all.start, all.end, tables, &f);
 	}
 	if (!error)

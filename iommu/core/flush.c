@@ -11,18 +11,11 @@
 #include "iommu/core/flush.h"
 #include "kernel/probe.h"
 
-unsigned flush_commands(struct command out[FLUSH_MAX], uint16_t id,
-			iova_t start, iova_t end, bool tables)
+unsigned flush_pieces(struct command out[FLUSH_MAX], uint16_t id, iova_t start,
+		      iova_t end, bool tables)
 {
-	uint64_t len = end - start;
 	unsigned n = 0;
 
-	/* Most ranges are a power of two by themselves. */
-	if (len && !(len & (len - 1)) && !(start & (len - 1))) {
-		out[0] = command_invalidate_iommu_pages(
-			id, command_range(start, end), tables);
-		return 1;
-	}
 	for (iova_t at = start; at < end;) {
 		unsigned low = at ? (unsigned)__builtin_ctzll(at) : 63;
 		unsigned size = 63 - (unsigned)__builtin_clzll(end - at);
@@ -45,37 +38,52 @@ static bool has_tlb(const struct attachment *a)
 	return (a->flags & (ATTACH_ATS | ATTACH_DENIED)) == ATTACH_ATS;
 }
 
+/* Queue the n commands, and a flush of the TLB of each member from a on that has one:
+ * the second half of flush_submit(). */
+static noinline int submit_to_devices(struct domain *d, struct attachment *a,
+				      struct command c[FLUSH_MAX], unsigned n,
+				      struct command_range range,
+				      struct flush *f)
+{
+	int error = 0;
+
+	require(spin_held(&d->lock));
+	f->since = unresponsive_now(d->iommu);
+	f->asked = true;
+	for (; a && !error; a = LIST_NEXT(a, member)) {
+		if (!has_tlb(a))
+			continue;
+		if (n == FLUSH_MAX) {
+			error = queue_submit(&d->iommu->queue, c, n, &f->seq);
+			n = 0;
+		}
+		c[n++] = command_invalidate_iotlb_pages(a->devid, a->devid, 1,
+							range);
+		d->commands++;
+	}
+	return error ? error : queue_submit(&d->iommu->queue, c, n, &f->seq);
+}
+
 int flush_submit(struct domain *d, iova_t start, iova_t end, bool tables,
 		 struct flush *f)
 {
 	struct command c[FLUSH_MAX];
 	struct attachment *a;
 	unsigned n;
-	int error;
 
 	require(spin_held(&d->lock));
-	*f = (struct flush){ 0 };
+	flush_none(f);
 	/* The last detach has flushed everything, and no member fills a cache. */
 	if (LIST_EMPTY(&d->members))
 		return 0;
 	n = flush_commands(c, d->id, start, end, tables);
-	error = queue_submit(&d->iommu->queue, c, n, &f->seq);
 	d->flushes++;
 	d->commands += n;
-	LIST_FOREACH (a, &d->members, member) {
-		if (error)
-			return error;
-		if (!has_tlb(a))
-			continue;
-		if (!f->asked)
-			f->since = unresponsive_now(d->iommu);
-		f->asked = true;
-		c[0] = command_invalidate_iotlb_pages(
-			a->devid, a->devid, 1, command_range(start, end));
-		error = queue_submit(&d->iommu->queue, c, 1, &f->seq);
-		d->commands++;
-	}
-	return error;
+	LIST_FOREACH (a, &d->members, member)
+		if (has_tlb(a))
+			return submit_to_devices(d, a, c, n,
+						 command_range(start, end), f);
+	return queue_submit(&d->iommu->queue, c, n, &f->seq);
 }
 
 /*
@@ -101,13 +109,11 @@ static int deny_unresponsive(struct domain *d, struct unresponsive_since since)
 	return error;
 }
 
-int flush_wait(struct domain *d, const struct flush *f, bool locked)
+int flush_answered(struct domain *d, const struct flush *f, bool locked)
 {
-	int error = queue_wait(&d->iommu->queue, f->seq);
+	int error;
 
 	require(!locked || spin_held(&d->lock));
-	if (error || !f->asked)
-		return error;
 	if (!locked)
 		spin_lock(&d->lock);
 	error = deny_unresponsive(d, f->since);

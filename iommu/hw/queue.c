@@ -24,6 +24,12 @@
 #include "mm/frame/pmm.h"
 
 #define SLOT ((unsigned)sizeof(struct command))
+/* Is everything up to seq done?  By difference, so that the number may wrap. */
+static inline bool completed(const struct command_queue *q, uint64_t seq)
+{
+	return (int64_t)(READ_ONCE(*q->done) - seq) >= 0;
+}
+
 #define DUMP_BEFORE \
 	3u /* commands shown before the head, which may be at work */
 #define DUMP_AFTER 8u
@@ -49,6 +55,7 @@ int queue_start(struct command_queue *q, const struct iommu_port *port,
 	page_set_kind(q->done_page, PAGE_IOMMU);
 	q->ring = page_va(q->pages);
 	q->done = page_va(q->done_page);
+	q->done_pa = page_pa(q->done_page);
 	error = port_set_base(port, REG_CMD_BASE,
 			      page_pa(q->pages) |
 				      FIELD_PREP(RING_LENGTH, bits));
@@ -125,6 +132,15 @@ static bool halted(struct command_queue *q)
 	       (reg_read(q->port, REG_CONTROL) & CONTROL_CMD_BUF_EN);
 }
 
+/* Tell the hardware the tail, an offset inside the ring.  Context: q->lock held. */
+static void doorbell(struct command_queue *q)
+{
+	require(spin_held(&q->lock));
+	require(q->tail < q->size);
+	atomic_thread_fence(memory_order_release);
+	reg_write(q->port, REG_CMD_TAIL, q->tail);
+}
+
 /* Wait for room for one slot; one slot always stays free.  Context: q->lock held. */
 static noinline int room_wait(struct command_queue *q)
 {
@@ -147,12 +163,12 @@ static noinline int room_wait(struct command_queue *q)
 }
 
 /* Put one command into the ring.  Context: q->lock held. */
-static int put(struct command_queue *q, struct command c)
+static inline int put(struct command_queue *q, struct command c)
 {
 	int error = likely(q->room > SLOT) ? 0 : room_wait(q);
 
 	require(spin_held(&q->lock));
-	if (error)
+	if (unlikely(error))
 		return error;
 	if (CONFIG_CHECK) /* for timelines; costs a release nothing */
 		PROBE(iommu_command, c.w[0], c.w[1]);
@@ -161,15 +177,6 @@ static int put(struct command_queue *q, struct command c)
 	q->room -= SLOT;
 	q->commands++;
 	return 0;
-}
-
-/* Tell the hardware the tail, an offset inside the ring.  Context: q->lock held. */
-static void doorbell(struct command_queue *q)
-{
-	require(spin_held(&q->lock));
-	require(q->tail < q->size);
-	atomic_thread_fence(memory_order_release);
-	reg_write(q->port, REG_CMD_TAIL, q->tail);
 }
 
 int queue_submit(struct command_queue *q, const struct command *c, unsigned n,
@@ -189,8 +196,7 @@ int queue_submit(struct command_queue *q, const struct command *c, unsigned n,
 	if (!error) {
 		*seq = ++q->seq; //: completion-sequence
 		PROBE(iommu_number, *seq, n);
-		error = put(q, command_completion_wait(page_pa(q->done_page),
-						       *seq));
+		error = put(q, command_completion_wait(q->done_pa, *seq));
 	}
 	doorbell(q);
 	q->waits++;
@@ -199,20 +205,27 @@ int queue_submit(struct command_queue *q, const struct command *c, unsigned n,
 	return error;
 }
 
-int queue_wait(struct command_queue *q, uint64_t seq)
+/* Look for the number, and at the hardware, until one of them ends the wait. */
+static noinline int wait_slow(struct command_queue *q, uint64_t seq)
 {
-	uint64_t end = 0;
+	uint64_t end = clock_ns() + port_limit_ns(q->port);
 
-	/* Compare by difference, so that the number may wrap. */
-	while ((int64_t)(READ_ONCE(*q->done) - seq) < 0) {
-		if (!end)
-			end = clock_ns() + port_limit_ns(q->port);
-		if (halted(q) && (int64_t)(READ_ONCE(*q->done) - seq) < 0)
+	while (!completed(q, seq)) {
+		if (halted(q) && !completed(q, seq))
 			return gave_up(q, "the command ring has halted");
 		if (clock_ns() > end)
 			return gave_up(q, "a command was not completed");
 		cpu_pause();
 	}
+	return 0;
+}
+
+int queue_wait(struct command_queue *q, uint64_t seq)
+{
+	int error = likely(completed(q, seq)) ? 0 : wait_slow(q, seq);
+
+	if (unlikely(error))
+		return error;
 	/* Reads from here on happen after the completion. */
 	atomic_thread_fence(memory_order_acquire);
 	PROBE(iommu_complete, seq, q);

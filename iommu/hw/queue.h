@@ -28,6 +28,7 @@ struct command_queue {
 	unsigned room; /* (Q) bytes free when head was last looked at     */
 	uint64_t seq;  /* (Q) of the last COMPLETION_WAIT queued          */
 	struct page *done_page; /* (I)                               */
+	pa_t done_pa;           /* (I) of *done                              */
 	uint64_t *done; /* (I), *done (H): the last seq completed          */
 	_Atomic bool broken;      /* (A) it did not answer, and was dumped */
 	uint64_t commands, waits; /* (Q) statistics                         */

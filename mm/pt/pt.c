@@ -78,18 +78,20 @@ void pt_destroy(struct pt *pt, pt_release_fn *fn, void *arg)
  * at level least.  Each entry is read once, because a hole may become a table
  * meanwhile.
  */
-static uint64_t *walk(struct pt *pt, va_t va, unsigned least, unsigned *level,
-		      uint64_t *entry)
+static inline uint64_t *walk(struct pt *pt, va_t va, unsigned least,
+			     unsigned *level, uint64_t *entry)
 {
+	const struct pt_format *f = pt->format;
 	unsigned n = pt->levels - 1;
-	uint64_t *slot = &pt->root[pt_index(va, n)];
+	uint64_t *slot = &pt->root[pt_index(va, n)], e;
 
 	assert(in_bounds(pt, va, va));
-	*entry = pte_read(slot);
-	while (n > least && pt_is_table(pt->format, *entry, n)) {
-		slot = &pt_table(*entry)[pt_index(va, --n)];
-		*entry = pte_read(slot);
+	e = pte_read(slot);
+	while (n > least && pt_is_table(f, e, n)) {
+		slot = &pt_table(e)[pt_index(va, --n)];
+		e = pte_read(slot);
 	}
+	*entry = e;
 	*level = n;
 	return slot;
 }
@@ -99,6 +101,27 @@ uint64_t *pt_lookup(struct pt *pt, va_t va, unsigned least, unsigned *level)
 	uint64_t entry;
 
 	return walk(pt, va, least, level, &entry);
+}
+
+/*
+ * Return the slot of va at level 0 without a walk, or NULL.  One page after the other is
+ * often in one table, and the walk is most of what one costs.
+ */
+static inline uint64_t *near_slot(struct pt *pt, va_t va)
+{
+	unsigned level;
+	uint64_t *slot = &pt->near[pt_index(va, 0)];
+
+	if (!pt->near || (va ^ pt->near_va) >= pt_span(1))
+		return NULL;
+	require(slot == pt_lookup(pt, va, 0, &level));
+	return slot;
+}
+
+static inline void near_set(struct pt *pt, va_t va, uint64_t *slot)
+{
+	pt->near = slot - pt_index(va, 0);
+	pt->near_va = ALIGN_DOWN(va, pt_span(1));
 }
 
 /* Allocate n tables for a path.  Returns false without memory, with none. */
@@ -235,6 +258,14 @@ static int map_prepare(struct pt *pt, va_t va, pa_t pa, uint64_t len, bool huge)
 	return 0;
 }
 
+/* Fill the hole. */
+static inline void leaf_set(struct pt *pt, uint64_t *slot, pa_t pa,
+			    enum prot prot, unsigned level)
+{
+	pt_count(pt, slot, 1);
+	pte_write(slot, pt->format->leaf(pa, prot, level));
+}
+
 /* Map what one leaf at this level maps.  Returns 0; -ENOMEM; -EEXIST if an entry or a
  * table is there. */
 static int map_leaf(struct pt *pt, va_t va, pa_t pa, enum prot prot,
@@ -249,19 +280,20 @@ static int map_leaf(struct pt *pt, va_t va, pa_t pa, enum prot prot,
 		slot = pt_slot_slow(pt, va, level, true);
 	if (!slot)
 		return err(ENOMEM);
-	pt_count(pt, slot, 1);
-	pte_write(slot, pt->format->leaf(pa, prot, level));
+	if (!level)
+		near_set(pt, va, slot);
+	leaf_set(pt, slot, pa, prot, level);
 	return 0;
 }
 
-int pt_map(struct pt *pt, va_t va, pa_t pa, uint64_t len, enum prot prot,
-	   bool huge)
+/* Do pt_map() by walks. */
+static noinline int map_walked(struct pt *pt, va_t va, pa_t pa, uint64_t len,
+			       enum prot prot, bool huge)
 {
 	bool large =
 		huge && len == pt_span(1) && IS_ALIGNED(va | pa, pt_span(1));
 	int error = -EEXIST;
 
-	assert(len && IS_ALIGNED(va | pa | len, PAGE_SIZE));
 	assert(in_bounds(pt, va, va + len - 1));
 	if (large || len == pt_span(0))
 		error = map_leaf(pt, va, pa, prot, large);
@@ -283,6 +315,19 @@ int pt_map(struct pt *pt, va_t va, pa_t pa, uint64_t len, enum prot prot,
 	return error;
 }
 
+int pt_map(struct pt *pt, va_t va, pa_t pa, uint64_t len, enum prot prot,
+	   bool huge)
+{
+	uint64_t *slot;
+
+	assert(len && IS_ALIGNED(va | pa | len, PAGE_SIZE));
+	slot = len == pt_span(0) ? near_slot(pt, va) : NULL;
+	if (!slot || pte_read(slot))
+		return map_walked(pt, va, pa, len, prot, huge);
+	leaf_set(pt, slot, pa, prot, 0);
+	return 0;
+}
+
 /* Return true if va lies strictly inside a 2 MiB leaf. */
 static bool cuts_leaf(struct pt *pt, va_t va)
 {
@@ -298,18 +343,23 @@ static bool is_span(va_t start, va_t end)
 	return end - start == pt_span(0) || end - start == pt_span(1);
 }
 
-/* Clear the one entry that covers exactly [start, end).  Returns false if none does. */
-static bool unmap_leaf(struct pt *pt, va_t start, va_t end)
+struct page *pt_unmap_one(struct pt *pt, va_t start, va_t end)
 {
-	unsigned level;
-	uint64_t entry, *slot = walk(pt, start, 0, &level, &entry);
+	uint64_t entry, *slot = near_slot(pt, start);
+	unsigned level = 0;
 
+	if (slot)
+		entry = pte_read(slot);
+	else
+		slot = walk(pt, start, 0, &level, &entry);
 	if (!entry || end - start != pt_span(level) ||
 	    !IS_ALIGNED(start, pt_span(level)))
-		return false;
+		return NULL;
+	if (!level)
+		near_set(pt, start, slot);
 	pt_count(pt, slot, -1);
 	pte_write(slot, 0);
-	return true;
+	return pt_table_page(slot);
 }
 
 int pt_unmap(struct pt *pt, va_t start, va_t end)
@@ -317,7 +367,7 @@ int pt_unmap(struct pt *pt, va_t start, va_t end)
 	struct pt_run run;
 
 	assert(IS_ALIGNED(start | end, PAGE_SIZE));
-	if (is_span(start, end) && unmap_leaf(pt, start, end))
+	if (is_span(start, end) && pt_unmap_one(pt, start, end))
 		return 0;
 	if (cuts_leaf(pt, start) || cuts_leaf(pt, end))
 		return err(EINVAL);
@@ -363,6 +413,7 @@ static void prune_below(struct prune *p, uint64_t *table, unsigned level,
 			if (!pt_live(child)) {
 				pt_set(p->pt, slot, 0);
 				p->pt->tables--;
+				p->pt->near = NULL; //: near-forgotten
 				p->fn(child, p->arg);
 				if (!pt_live(pt_table_page(table)))
 					return;
@@ -393,45 +444,4 @@ void pt_prune(struct pt *pt, va_t start, va_t end, pt_release_fn *fn, void *arg)
 	if (is_span(start, end) && stays(pt, start, end - 1))
 		return;
 	prune_below(&p, pt->root, pt->levels - 1, start, end - 1);
-}
-
-/* --------------------------------------------------------------- checker */
-
-/* Check a subtree and count its tables.  Returns NULL or an error message. */
-static const char *check_table(struct pt *pt, uint64_t *table, unsigned level,
-			       unsigned first, unsigned last, uint64_t *tables)
-{
-	const char *wrong = NULL;
-	uint64_t live = 0;
-
-	(*tables)++;
-	if (page_kind(pt_table_page(table)) != PAGE_TABLE)
-		return "pt: a frame in the tree is not of kind TABLE";
-	for (unsigned i = pt_next_live(table, first, last + 1);
-	     i <= last && !wrong; i = pt_next_live(table, i + 1, last + 1)) {
-		uint64_t entry = pte_read(&table[i]);
-
-		live++;
-		if (pt_is_table(pt->format, entry, level))
-			wrong = check_table(pt, pt_table(entry), level - 1, 0,
-					    PT_ENTRIES - 1, tables);
-		else if (level > 1)
-			wrong = "pt: a leaf larger than 2 MiB";
-	}
-	if (!wrong && live != pt_live(pt_table_page(table)))
-		wrong = "pt: a table's live count is wrong";
-	return wrong;
-}
-
-const char *pt_check(struct pt *pt)
-{
-	unsigned level = pt->levels - 1;
-	uint64_t tables = 0;
-	const char *wrong =
-		check_table(pt, pt->root, level, pt_index(pt->bottom, level),
-			    pt_index(pt->top - 1, level), &tables);
-
-	if (!wrong && tables != pt->tables)
-		wrong = "pt: the number of tables is wrong";
-	return wrong;
 }

@@ -91,6 +91,10 @@ struct pt {
 					   *     top 0 means 2^64            */
 	uint64_t tables;                 /* (O) pages of tables, with root  */
 	struct page *(*new_table)(void); /* (I) a zeroed frame or NULL      */
+	uint64_t *
+		near; /* (O) the leaf table that a map or unmap of one page used
+			 *     last; NULL: none, or it was unlinked              */
+	va_t near_va; /* (O) its first address                             */
 };
 
 /*
@@ -291,6 +295,13 @@ must_check int pt_map(struct pt *pt, va_t va, pa_t pa, uint64_t len,
  * leaf.  Context: the owner's lock.
  */
 must_check int pt_unmap(struct pt *pt, va_t start, va_t end);
+
+/*
+ * Clear the one entry that covers exactly [start, end).  Returns its table, which may
+ * be empty now; NULL, with nothing changed, if no entry does.  Context: the owner's
+ * lock.
+ */
+struct page *pt_unmap_one(struct pt *pt, va_t start, va_t end);
 
 /*
  * Unlink every table without a live entry that the walk of [start, end) meets,

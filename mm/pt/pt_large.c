@@ -66,6 +66,7 @@ struct page *pt_join(struct pt *pt, va_t va)
 	assert(level == 1);
 	pte_write(slot, f->leaf(pa, prot, 1));
 	pt->tables--;
+	pt->near = NULL;
 	table->index = 0;
 	return table;
 }

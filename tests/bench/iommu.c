@@ -67,6 +67,20 @@ static void measure(struct domain *d, unsigned n, const char *map,
 	page_put(page);
 }
 
+/* One page, whose tables another page keeps. */
+static void measure_there(struct domain *d)
+{
+	struct page *page = page_alloc();
+	iova_t other = AT + 511 * PAGE_SIZE;
+
+	assert(page);
+	assert(!domain_map(d, other, page_pa(page), PAGE_SIZE, PROT_R));
+	measure(d, 1, "iommu_map_there", "iommu_unmap_there",
+		"iommu_unmap_there_flush");
+	assert(!domain_unmap(d, other, other + PAGE_SIZE));
+	page_put(page);
+}
+
 BENCH(iommu_pages, "map page by page, unmap in one call, per page, with flush")
 {
 	struct domain *d = open_domain();
@@ -74,6 +88,7 @@ BENCH(iommu_pages, "map page by page, unmap in one call, per page, with flush")
 	if (!d)
 		return;
 	measure(d, 1, "iommu_map_1", "iommu_unmap_1", "iommu_unmap_1_flush");
+	measure_there(d);
 	measure(d, 16, "iommu_map_16", "iommu_unmap_16",
 		"iommu_unmap_16_flush");
 	measure(d, 512, "iommu_map_512", "iommu_unmap_512",

@@ -327,3 +327,27 @@ TEST(domain, growth_loses_no_mapping,
 	REQUIRE(!domain_detach(d, DEV2));
 	close_one(v, d);
 }
+
+TEST(domain, near_table_is_forgotten,
+     "the table that the last map of a page used is used no more when a leaf "
+     "of "
+     "2 MiB has replaced it: an unmap of one page splits the leaf")
+{
+	struct driver *v = driver_open(NULL);
+	struct domain *d = domain_of(v);
+	enum prot prot;
+	pa_t pa;
+
+	/* No device is in the domain: nothing reads these frames. */
+	for (unsigned i = 0; i < 512; i++)
+		REQUIRE(!domain_map(d, IO(i), i * PAGE_SIZE, PAGE_SIZE, RW));
+	REQUIRE(!domain_join(d, IOVA));
+	EXPECT_EQ(domain_map(d, IO(7), 0, PAGE_SIZE, RW), -EEXIST);
+	EXPECT_EQ(domain_unmap(d, IO(7), IO(8)), 0);
+	EXPECT(!domain_lookup(d, IO(7), &pa, &prot));
+	EXPECT(domain_lookup(d, IO(8), &pa, &prot));
+	EXPECT_EQ(pa, 8 * PAGE_SIZE);
+	EXPECT_STR_NULL(pt_check(&d->pt));
+	domain_destroy(d);
+	driver_close(v);
+}

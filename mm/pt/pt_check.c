@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pt_check.c - the checker of a tree: counts, kinds, depth
+ */
+#include "mm/pt/pt.h"
+
+/* Check a subtree and count its tables.  Returns NULL or an error message. */
+static const char *check_table(struct pt *pt, uint64_t *table, unsigned level,
+			       unsigned first, unsigned last, uint64_t *tables)
+{
+	const char *wrong = NULL;
+	uint64_t live = 0;
+
+	(*tables)++;
+	if (page_kind(pt_table_page(table)) != PAGE_TABLE)
+		return "pt: a frame in the tree is not of kind TABLE";
+	for (unsigned i = pt_next_live(table, first, last + 1);
+	     i <= last && !wrong; i = pt_next_live(table, i + 1, last + 1)) {
+		uint64_t entry = pte_read(&table[i]);
+
+		live++;
+		if (pt_is_table(pt->format, entry, level))
+			wrong = check_table(pt, pt_table(entry), level - 1, 0,
+					    PT_ENTRIES - 1, tables);
+		else if (level > 1)
+			wrong = "pt: a leaf larger than 2 MiB";
+	}
+	if (!wrong && live != pt_live(pt_table_page(table)))
+		wrong = "pt: a table's live count is wrong";
+	return wrong;
+}
+
+const char *pt_check(struct pt *pt)
+{
+	unsigned level = pt->levels - 1;
+	uint64_t tables = 0;
+	const char *wrong =
+		check_table(pt, pt->root, level, pt_index(pt->bottom, level),
+			    pt_index(pt->top - 1, level), &tables);
+
+	if (!wrong && tables != pt->tables)
+		wrong = "pt: the number of tables is wrong";
+	return wrong;
+}
