@@ -260,7 +260,7 @@ uint64_t *fault_table(struct region *r, va_t va, enum want want, int *ret)
 	require(rw_held(&mm->lock) && may_sleep());
 	*ret = fault_huge(r, va, want);
 	/* A region of the fixed pool has all its entries. */
-	assert(!(r->flags & MAP_HUGETLB && *ret));
+	require(!(r->flags & MAP_HUGETLB && *ret));
 	if (*ret != -ENOMEM)
 		return NULL;
 	spin_lock(&mm->pt_lock);
