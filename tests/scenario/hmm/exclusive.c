@@ -55,6 +55,28 @@ IOMMU_TEST(exclusive, cpu_access_ends_it,
 	alone_end(s, mm);
 }
 
+IOMMU_TEST(
+	exclusive, cached_translation_is_flushed,
+	"a CPU that has the page's translation cached, and keeps the address "
+	"space, faults at its next store: the device is told (B9)")
+{
+	struct mm *mm = alone_begin(s);
+
+	mm_bind(mm);
+	EXPECT_EQ(wr(mm, P(0), 40), 0);
+	alone_add(s, 0);
+	EXPECT_EQ(alone.ended, 0);
+	EXPECT_EQ(rd(mm, P(0)), 41);
+	EXPECT_EQ(alone.ended, 1);
+	EXPECT_EQ(wr(mm, P(0), 50), 0);
+	alone_add(s, 0);
+	EXPECT_EQ(wr(mm, P(0), 60), 0);
+	EXPECT_EQ(alone.ended, 2);
+	EXPECT_EQ(rd(mm, P(0)), 60);
+	mm_bind(NULL);
+	alone_end(s, mm);
+}
+
 IOMMU_TEST(exclusive, again_and_again,
 	   "a page that a device has alone may be made exclusive again, and "
 	   "after a CPU used it")
