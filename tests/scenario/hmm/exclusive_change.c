@@ -230,6 +230,11 @@ IOMMU_TEST(exclusive, accessed_and_dirty_come_back,
 		EXPECT(e & PTE_D);
 		EXPECT_EQ(!!(e & PTE_A), accessed);
 	}
+	/* Without a device that has it mapped, too. */
+	page_clear(page, PG_DIRTY);
+	EXPECT_EQ(alone_ask(1, 2), 0);
+	EXPECT_EQ(rd(mm, P(1)), 4);
+	EXPECT(entry_at(mm, P(1)) & PTE_D);
 	page_put(page);
 	alone_end(s, mm);
 }
