@@ -78,7 +78,7 @@ TEST(kswapd, high_is_the_end,
      "the thread stops at `high`: pages that need not go stay")
 {
 	struct mm *mm;
-	uint64_t freed;
+	uint64_t freed, wakes;
 
 	alone();
 	mm = swap_fixture(PAGES, PAGES);
@@ -91,6 +91,10 @@ TEST(kswapd, high_is_the_end,
 		EXPECT_EQ(wr(mm, P(i), i + 1), 0);
 	while (stat_now().freed == freed)
 		yield();
+	wakes = stat_now().wakes;
+	for (unsigned i = 0; i < 100; i++)
+		yield();
+	EXPECT(stat_now().wakes < wakes + 10); /* it sleeps */
 	kswapd_stop();
 	EXPECT(swap_stat().used < PAGES / 2);
 	EXPECT_EQ(wrong_words(mm, PAGES + 64), 0);
