@@ -94,7 +94,11 @@ TEST(lazy, shared_and_locked_pages_stay,
 	EXPECT_EQ(wr(mm, P(2), 3), 0);
 	EXPECT_EQ(mm_free_lazily(mm, P(0), P(8)), 0);
 	REQUIRE(!pin_pages(mm, P(1), 1, 0, &pin)); /* after the advice */
+	EXPECT(entry_at(mm, P(6)) & PTE_W);        /* not touched */
 	EXPECT_EQ(mm_reclaim(mm, 100), 1);
+	page_get(pin);
+	EXPECT(!page_drop_lazy(pin));
+	page_put(pin);
 	EXPECT_EQ(*(uint64_t *)page_va(pin), 2);
 	EXPECT_EQ(rd(mm, P(0)), 1);
 	EXPECT_EQ(rd(child, P(0)), 1);
