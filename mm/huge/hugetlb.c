@@ -114,7 +114,7 @@ int hugetlb_populate(struct mm *mm, va_t start, va_t end, enum prot prot,
 	return ret;
 }
 
-bool hugetlb_meets(struct mm *mm, va_t start, va_t end)
+bool hugetlb_meets_slow(struct mm *mm, va_t start, va_t end)
 {
 	struct region *r;
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "mm/core/mm.h"
+#include "mm/rmap/huge.h"
 
 /*
  * Make the entries of [start, end) of mm, which has none, with blocks of the pool.
@@ -20,6 +21,16 @@
 must_check int hugetlb_populate(struct mm *mm, va_t start, va_t end,
 				enum prot prot, struct mm *from);
 
+/* Do hugetlb_meets().  Context: as below. */
+bool hugetlb_meets_slow(struct mm *mm, va_t start, va_t end);
+
 /* Return true if a region of [start, end) has blocks of the pool.
  * Context: mm->lock held. */
-bool hugetlb_meets(struct mm *mm, va_t start, va_t end);
+static inline bool hugetlb_meets(struct mm *mm, va_t start, va_t end)
+{
+	require(rw_held(&mm->lock));
+	/* Set before the first region of the pool is there: no search without. */
+	return unlikely(atomic_load_explicit(&huge_uncounted,
+					     memory_order_relaxed)) &&
+	       hugetlb_meets_slow(mm, start, end);
+}
