@@ -216,8 +216,11 @@ void swap_drop(swp_t swp)
 	slot_free(swp);
 	swap.stat.used--;
 	spin_unlock(&swap.lock);
-	if (page)
+	if (page) {
+		/* No entry names it: its flush was that of the swap-out. */
+		PROBE(swap_uncached, page, swp);
 		page_put(page);
+	}
 }
 
 /* ---- out ------------------------------------------------------------------- */

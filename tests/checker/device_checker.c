@@ -74,7 +74,7 @@ static bool freed(struct page *page)
 	unsigned order = page_order(page);
 	bool reached = false;
 
-	order_checker_freed();
+	order_checker_freed(page);
 	for (unsigned i = 0; i < 1u << order; i++)
 		reached |= look_at(page + i);
 	/* No device writes to tables: checker O3 is enough for them. */

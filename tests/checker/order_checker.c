@@ -20,6 +20,7 @@ struct follow {
 	uint64_t va;           /* ... its address                            */
 	bool notifying;        /* inside invalidate_range                    */
 	uint64_t queued;       /* the last number of its commands; 0: seen   */
+	uint64_t uncached;     /* a frame that no entry names; 0: none       */
 	unsigned n_open;       /* open invalidations                         */
 	uint64_t open[NESTED]; /* ... of these mms                       */
 };
@@ -196,11 +197,25 @@ void order_checker_completed(uint64_t seq)
 		f->queued = 0;
 }
 
-void order_checker_freed(void)
+/* swap_uncached: the slot of an entry that was cleared has had its last user, and the
+ * cache has the last reference on its frame. */
+static void uncaches(uint64_t page, uint64_t swp, void *name)
+{
+	struct follow *f = atomic_load(&n_notifiers) ? me() : NULL;
+
+	if (f && page_count((struct page *)page) == PAGE_REF)
+		f->uncached = page;
+}
+
+void order_checker_freed(const struct page *page)
 {
 	struct follow *f = on && atomic_load(&n_notifiers) ? me() : NULL;
 
-	if (f)
+	if (!f)
+		return;
+	if (f->uncached == (uint64_t)page)
+		f->uncached = 0;
+	else
 		must_be_notified(f, "a frame is freed");
 }
 
@@ -257,6 +272,7 @@ static const struct {
 	{ "range_started", invalidation_starts },
 	{ "range_ended", invalidation_ends },
 	{ "iommu_submit", queues },
+	{ "swap_uncached", uncaches },
 	{ "table_free", frees_table },
 	{ "notifier_join", joins },
 	{ "notifier_leave", leaves },

@@ -62,9 +62,23 @@ IOMMU_TEST(checker, order_of_a_free,
 	   "a page is freed only after its entry "
 	   "was cleared and notified (B2, B18)")
 {
+	struct page *page;
+
 	joined();
 	PROBE(pte_clear, MM, VA);
 	page_put(page_alloc());
+	EXPECT(complained("order: *not notified before a frame is freed"));
+	page = page_alloc();
+	REQUIRE(page);
+	PROBE(pte_clear, MM, VA);
+	PROBE(swap_uncached, page, 1);
+	page_put(page); /* it is in no entry */
+	page = page_alloc();
+	REQUIRE(page);
+	page_get(page);
+	PROBE(swap_uncached, page, 1); /* it may be in one */
+	page_put(page);
+	page_put(page);
 	EXPECT(complained("order: *not notified before a frame is freed"));
 	PROBE(pte_clear, MM, VA);
 	PROBE(range, MM, VA);
