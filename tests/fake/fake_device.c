@@ -17,12 +17,14 @@ static struct page *stored(struct fake_device *d, const struct page *page)
 	return d->store + (page - d->memory.first);
 }
 
-/* Count one copy.  Returns 0 or -EIO. */
-static int copy_allowed(struct fake_device *d)
+/* Count one copy, to the device or back.  Returns 0 or -EIO. */
+static int copy_allowed(struct fake_device *d, bool back)
 {
 	if (d->stop)
 		sync_point_enter(d->stop);
 	d->copies++;
+	if (back && d->returns)
+		return 0;
 	if (d->succeed) {
 		d->succeed--;
 		return 0;
@@ -37,7 +39,7 @@ static int fake_copy(struct device_memory *dm, struct page *to,
 		     struct page *from)
 {
 	struct fake_device *d = container_of(dm, struct fake_device, memory);
-	int ret = copy_allowed(d);
+	int ret = copy_allowed(d, page_is_device(from));
 
 	if (ret)
 		return ret;
@@ -103,7 +105,7 @@ static int fill(struct fake_device *d, struct page *to, struct page *from)
 
 	if (from)
 		return fake_copy(&d->memory, to, from);
-	ret = copy_allowed(d);
+	ret = copy_allowed(d, false);
 	if (!ret)
 		page_zero(stored(d, to));
 	return ret;

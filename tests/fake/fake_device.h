@@ -28,7 +28,8 @@ struct fake_device {
 	_Atomic unsigned fail; /* so many next copies fail               */
 	_Atomic unsigned succeed; /* but first so many succeed              */
 	_Atomic unsigned copies;  /* that were made                         */
-	struct sync_point *stop;  /* where a copy stops; NULL: nowhere      */
+	bool returns; /* no copy from the device to RAM fails                 */
+	struct sync_point *stop; /* where a copy stops; NULL: nowhere      */
 };
 
 /* Return device i, with so many pages, all free; ends the test on failure. */

@@ -40,7 +40,7 @@ static void takes(struct mm *mm)
 	if (taken > 0)
 		migrator.count.taken += (unsigned)taken;
 	migrator.count.refused += fails && !migrator.d->fail;
-	migrator.d->fail = 0; /* no access of an actor may fail */
+	migrator.d->fail = 0;
 }
 
 /* Read the word of a page that the device has alone, and write it back. */
@@ -122,6 +122,7 @@ void migrator_begin(uint64_t seed, uint64_t cpus, unsigned n)
 	migrator.pages = n;
 	migrator.count = (struct migrator_count){ 0 };
 	migrator.d = fake_device(0, ROOM);
+	migrator.d->returns = true; /* no access of an actor may fail */
 	atomic_store(&migrator.stop, false);
 	migrator.thread = thread_create_on(cpus, "migrator", migrate, NULL);
 	EXPECT(migrator.thread);

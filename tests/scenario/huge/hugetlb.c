@@ -75,7 +75,8 @@ TEST(hugetlb, pool_grows_and_shrinks,
 	uint64_t before;
 	unsigned most;
 
-	pool(0);
+	pool(POOL); /* or skip */
+	huge_pool_resize(0);
 	pmm_drain();
 	before = pmm_free_pages();
 	EXPECT_EQ(huge_pool_resize(POOL), POOL);
@@ -95,10 +96,11 @@ TEST(hugetlb, map_takes_all_blocks,
      "a region has all its entries when it is mapped: zeroes, by one entry of "
      "2 MiB each, writable without a fault; unmapped they are free again")
 {
-	struct mm *mm = mm_create();
+	struct mm *mm;
 	uint64_t e;
 
 	pool(POOL);
+	mm = mm_create();
 	REQUIRE(mm && !map_n(mm, VA, 2));
 	EXPECT_EQ(pool_free(), POOL - 2);
 	e = entry_at(mm, Q(0));
@@ -122,9 +124,11 @@ TEST(hugetlb, short_pool_fails_at_map_time,
      "a map for which the pool has too few free blocks fails, and takes none; "
      "what is mapped needs no memory afterwards, not of a CPU's access")
 {
-	struct mm *mm = mm_create();
+	struct mm *mm;
 
 	pool(POOL);
+	mm = mm_create();
+	REQUIRE(mm);
 	EXPECT_EQ(map_n(mm, VA, POOL + 1), -ENOMEM);
 	EXPECT_EQ(pool_free(), POOL);
 	EXPECT_EQ(map_n(mm, VA, 2), 0);
@@ -177,12 +181,14 @@ TEST(hugetlb, bad_maps_are_refused,
      "wants pages of its own is refused; without an address it gets an aligned "
      "one")
 {
-	struct object *o = object_create(N);
-	struct mm *mm = mm_create();
+	struct object *o;
+	struct mm *mm;
 	va_t va;
 
 	pool(POOL);
-	REQUIRE(o);
+	o = object_create(N);
+	mm = mm_create();
+	REQUIRE(o && mm);
 	EXPECT_EQ(map_n(mm, P(1), 1), -EINVAL);
 	EXPECT_EQ(mm_map(mm, VA, BLOCK_SIZE + PAGE_SIZE, RW, MAP_HUGETLB, NULL,
 			 0, NULL),

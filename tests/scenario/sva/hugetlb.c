@@ -14,12 +14,16 @@ USER_TEST(hugetlb, freed_block_is_lost_to_the_device,
 	  "the other: what loses its mapping is what is flushed (H38)")
 {
 	unsigned at_boot = huge_pool_stat().total;
-	struct mm *mm = fixture_mm(s, 1), *other = mm_create();
 	static const unsigned parts[] = { 0, 77, 511 };
+	struct mm *mm, *other;
 	struct page *block;
 
-	if (at_boot || huge_pool_resize(2) != 2)
+	if (at_boot || huge_pool_resize(2) != 2) {
+		huge_pool_resize(at_boot);
 		test_skip("needs memory in blocks of 2 MiB");
+	}
+	mm = fixture_mm(s, 1);
+	other = mm_create();
 	REQUIRE(other && !mm_map(mm, AWAY(0), 2 * BLOCK_SIZE, RW, MAP_HUGETLB,
 				 NULL, 0, NULL));
 	fixture_bind(s, 0, mm);
