@@ -242,6 +242,14 @@ const struct actor *actors_first(void)
 	return set.all;
 }
 
+/* May the scheduler run it?  A thread that was preempted on its way to sleep is
+ * BLOCKED and in the queue. */
+static bool runs(const struct thread *t)
+{
+	return READ_ONCE(t->state) == THREAD_READY || READ_ONCE(t->on_cpu) ||
+	       READ_ONCE(t->queued);
+}
+
 void actors_begin(const struct exploration *x, actors_choose *choose)
 {
 	set.x = x;
@@ -256,18 +264,10 @@ void actors_begin(const struct exploration *x, actors_choose *choose)
 		a->thread = thread_create(a->name, actor_main, a);
 		REQUIRE(a->thread);
 		while (READ_ONCE(a->thread->state) != THREAD_BLOCKED ||
-		       READ_ONCE(a->thread->on_cpu))
+		       runs(a->thread))
 			yield();
 		thread_explore(a->thread, true);
 	}
-}
-
-/* May the scheduler run it?  A thread that was preempted on its way to sleep is
- * BLOCKED and in the queue. */
-static bool runs(const struct thread *t)
-{
-	return READ_ONCE(t->state) == THREAD_READY || READ_ONCE(t->on_cpu) ||
-	       READ_ONCE(t->queued);
 }
 
 /* Wait until the threads that setup() has made or woken sleep: the scheduler runs
