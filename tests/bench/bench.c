@@ -92,9 +92,11 @@ static void fragments_give(struct page *chain)
 	spin_unlock(&pmm_lock);
 }
 
-static void run(const struct bench *bench)
+/* Run a group: in a boot of its own, as tools/bench does, or in one with others, which
+ * needs the memory that is in fragments. */
+static void run(const struct bench *bench, bool alone)
 {
-	struct page *fragments = fragments_take();
+	struct page *fragments = alone ? fragments_take() : NULL;
 
 	bench->fn();
 	engines_release();
@@ -116,7 +118,7 @@ bool bench_main(const char *glob)
 		if (!glob_match(glob, (*b)->name))
 			continue;
 		any = true;
-		run(*b);
+		run(*b, !strcmp(glob, (*b)->name));
 	}
 	if (any)
 		return true;
@@ -124,7 +126,7 @@ bool bench_main(const char *glob)
 	wanted = glob;
 	for (const struct bench *const *b = __start_vv_bench;
 	     b < __stop_vv_bench; b++)
-		run(*b);
+		run(*b, false);
 	if (matched)
 		return true;
 	printk("visavis: no bench matches `%s`, there are", glob);

@@ -381,6 +381,7 @@ IOMMU_TEST(exclusive, page_is_looked_at_again,
 	struct sync_point stop;
 	struct task t;
 
+	fixture_may_be_refused(s, 0); /* a new page reads as BLOCKED does: 0 */
 	sync_point_set(&stop, "range_started", mm);
 	spawn(&t, add_one, s);
 	sync_point_await(&stop);
