@@ -122,7 +122,8 @@ int block_evacuate(pfn_t pfn, struct page **block)
 	int ret;
 
 	require(may_sleep() && locks_below(RANK_LINKS));
-	if (!IS_ALIGNED(pfn, BLOCK_PAGES) || pfn + BLOCK_PAGES > frames_end)
+	if (!IS_ALIGNED(pfn, BLOCK_PAGES) || pfn >= frames_end ||
+	    frames_end - pfn < BLOCK_PAGES)
 		return err(EINVAL);
 	e.first = page_of(pfn);
 	ret = evacuate(&e);
@@ -174,9 +175,10 @@ static struct page *compact_upto(unsigned most)
 
 struct page *block_compact(void)
 {
-	struct page *block = compact_upto(BLOCK_PAGES / 2);
+	struct page *block;
 
 	require(may_sleep() && locks_below(RANK_LINKS));
+	block = compact_upto(BLOCK_PAGES / 2);
 	return block ? block : compact_upto(BLOCK_PAGES);
 }
 
@@ -203,9 +205,10 @@ static void defer(bool failure)
 
 struct page *block_obtain(void)
 {
-	struct page *block = pages_alloc_bare(BLOCK_ORDER);
+	struct page *block;
 
 	require(may_sleep() && locks_below(RANK_LINKS));
+	block = pages_alloc_bare(BLOCK_ORDER);
 	/* A test may have made the allocation fail. */
 	if (block || pmm_has_block(BLOCK_ORDER))
 		return block;

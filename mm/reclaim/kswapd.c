@@ -37,10 +37,8 @@ static void wake(void)
 /* Swap pages out until enough is free.  Returns false if none can be. */
 static bool refill(void)
 {
-	uint64_t free;
-
 	require(may_sleep());
-	while (!kswapd.stop && (free = pmm_free_pages()) < kswapd.high) {
+	while (!kswapd.stop && pmm_free_pages() < kswapd.high) {
 		unsigned n = reclaim_any(RECLAIM_BATCH);
 
 		if (!n)

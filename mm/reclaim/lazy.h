@@ -23,7 +23,7 @@
 must_check int mm_free_lazily(struct mm *mm, va_t start, va_t end);
 
 /*
- * Drop the page if its owner has said so and nobody has written to it since: its entry
+ * Drop the page if its owner has said so and it was not written since: its entry
  * becomes a hole, and the caller's reference is the last one.  Linux: try_to_unmap_one()
  * of a folio that is not swap-backed.
  * Context: may sleep; any that may take RANK_LINKS.  The caller holds a reference

@@ -162,6 +162,8 @@ TEST(compact, what_stays_is_refused,
 	EXPECT_EQ(block_evacuate(pfn_of(first) + 1, &block), -EINVAL);
 	EXPECT_EQ(block_evacuate(ALIGN_UP(frames_end, BLOCK_PAGES), &block),
 		  -EINVAL);
+	EXPECT_EQ(block_evacuate(ALIGN_DOWN(UINT64_MAX, BLOCK_PAGES), &block),
+		  -EINVAL); /* its end wraps around */
 	EXPECT_EQ(block_evacuate(0, &block), -EBUSY);
 	mm_put(mm);
 }
