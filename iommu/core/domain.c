@@ -147,13 +147,14 @@ static int grow(struct domain *d)
 	error = pt_grow(&d->pt);
 	if (error)
 		return error;
+	/* The tree is not grown twice: each entry is stored, also after an error. */
 	LIST_FOREACH (a, &d->members, member) {
-		error = iommu_set_dte(d->iommu, a->devid, domain_dte(d, a),
-				      d->id, true);
-		if (error)
-			return error;
+		int lost = iommu_set_dte(d->iommu, a->devid, domain_dte(d, a),
+					 d->id, true);
+
+		error = error ? error : lost;
 	}
-	return 0;
+	return error;
 }
 
 int domain_map(struct domain *d, iova_t iova, pa_t pa, uint64_t len,

@@ -96,8 +96,9 @@ static void check_device_exclusive(struct census *c, struct mm *mm, va_t va,
 		      mm->id, va);
 }
 
-/* Check and count one live entry. */
-static void check_entry(struct census *c, struct mm *mm, va_t va, uint64_t e)
+/* Check and count one live entry of a table of this level. */
+static void check_entry(struct census *c, struct mm *mm, va_t va, uint64_t e,
+			unsigned level)
 {
 	struct region *r = region_first(mm, va, va + 1);
 	enum entry_state state = entry_state(e);
@@ -108,6 +109,8 @@ static void check_entry(struct census *c, struct mm *mm, va_t va, uint64_t e)
 		      va);
 		return;
 	}
+	if (!level && entry_huge(e))
+		WRONG(c, "mm %u: a small entry at %lx has PS", mm->id, va);
 	if (!!(e & PTE_P) != !!(e & ENTRY_IR) ||
 	    ((e & PTE_P) && !!(e & PTE_W) != !!(e & ENTRY_IW)) ||
 	    (!(e & PTE_P) && (e & (ENTRY_IR | ENTRY_IW | PTE_NEXT_LEVEL))))
@@ -208,13 +211,10 @@ static void check_tables(struct mm *mm, void *arg)
 		for (unsigned i = pt_next_live(run.slots, 0, run.count);
 		     i < run.count;
 		     i = pt_next_live(run.slots, i + 1, run.count))
-			check_entry(c, mm, run.va + i * PAGE_SIZE,
-				    run.slots[i]);
+			check_entry(c, mm, run.va + i * PAGE_SIZE, run.slots[i],
+				    run.level);
 		if (run.level)
 			check_huge(c, mm, run.va, run.slots[0]);
-		else if (entry_huge(run.slots[0]))
-			WRONG(c, "mm %u: a small entry at %lx has PS", mm->id,
-			      run.va);
 	}
 	check_deposit(c, mm);
 	if (c->mapped - before != mm->mapped)

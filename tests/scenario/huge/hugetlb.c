@@ -67,6 +67,20 @@ static struct mm *pooled(unsigned n)
 	return mm;
 }
 
+TEST(hugetlb, mapped_blocks_stay_in_the_pool,
+     "a pool that is made smaller keeps the blocks that are mapped")
+{
+	struct mm *mm;
+
+	pool(2);
+	mm = pooled(2);
+	EXPECT_EQ(huge_pool_resize(0), 2);
+	EXPECT_EQ(mm_unmap(mm, Q(0), R(0)), 0);
+	EXPECT_EQ(huge_pool_resize(0), 1);
+	mm_put(mm);
+	pool_end(1);
+}
+
 TEST(hugetlb, pool_grows_and_shrinks,
      "the pool takes whole blocks from free memory, gives free ones back, and "
      "leaves memory for all else: one that is larger than memory has fewer "

@@ -12,6 +12,7 @@
 #include "iommu/quirks/quirks.h"
 #include "kernel/string.h"
 #include "tests/fixture/iommu/driver_fixture.h"
+#include "tests/fixture/mm/sync_point.h"
 
 #define FIRST_DEVID 8
 #define FETCHES     600 /* more than the event log holds                  */
@@ -50,6 +51,25 @@ static void direct_move(struct dma_engine *e, iova_t dst, iova_t src,
 	if (to >= (va_t)dma_start && to < (va_t)dma_end &&
 	    from >= (va_t)dma_start && from < (va_t)dma_end)
 		memcpy((void *)to, (const void *)from, bytes);
+}
+
+static bool last_row; /* the probe has come to it */
+
+static void at_row(uint64_t row, uint64_t transfers, void *arg)
+{
+	last_row |= quirk_at((unsigned)row) == quirk_named("ppr_tail_writable");
+}
+
+/* From the last row on, past the IOMMU for a chip that is denied. */
+static void leaky_move(struct dma_engine *e, iova_t dst, iova_t src,
+		       unsigned bytes)
+{
+	struct dte now = iommu_get_dte(&v->iommu, e->devid);
+
+	if (last_row && now.w[0] == iommu_deny(&v->iommu).w[0])
+		direct_move(e, dst, src, bytes);
+	else
+		model_move(e, dst, src, bytes);
 }
 
 /* Probe a model of this kind by n chips; returns the message. */
@@ -180,6 +200,24 @@ TEST(quirks_model, untranslated_is_refused,
 	const char *why = probe(NULL, 2, direct_move, &q);
 
 	EXPECT(why && glob_match("*translates nothing*", why));
+	for (unsigned i = 0; (row = quirk_at(i)); i++)
+		EXPECT(!quirk_holds(&q, row));
+}
+
+TEST(quirks_model, device_that_is_denied_at_the_end_is_tried,
+     "an IOMMU that lets a device pass after it was detached is refused with a "
+     "message, and nothing is claimed")
+{
+	const struct quirk *row;
+	struct iommu_quirks q;
+	const char *why;
+
+	last_row = false;
+	hook("quirk", at_row, NULL);
+	why = probe(NULL, 2, leaky_move, &q);
+	unhook("quirk");
+	EXPECT(last_row);
+	EXPECT(why && glob_match("*that is denied reaches memory*", why));
 	for (unsigned i = 0; (row = quirk_at(i)); i++)
 		EXPECT(!quirk_holds(&q, row));
 }

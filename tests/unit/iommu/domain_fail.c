@@ -240,6 +240,35 @@ TEST(domain_fail, lost_detach_stays_a_member,
 	driver_close(v);
 }
 
+TEST(domain_fail, lost_growth_reaches_every_member,
+     "a map that needs one more level returns -ETIMEDOUT if an entry is not "
+     "confirmed, and maps nothing; when it is repeated every member reaches "
+     "the page")
+{
+	struct driver *v = driver_open(NULL);
+	struct setting s = { .v = v, .page = driver_page(v, 'A') };
+	enum prot prot = 0;
+	pa_t pa = 0;
+
+	prepare_domain(&s);
+	REQUIRE(!domain_attach(s.d, DEV2, 0));
+	model_set_mode(v->m, MODEL_STOPPED, 0);
+	driver_capture_hung(v);
+	EXPECT_EQ(try_grow(&s), -ETIMEDOUT);
+	driver_capture_end();
+	domain_lookup(s.d, HIGH, &pa, &prot);
+	EXPECT(!prot);
+	model_set_mode(v->m, MODEL_IMMEDIATE, 0);
+	EXPECT_EQ(try_grow(&s), 0);
+	EXPECT_EQ(driver_read(v, DEV, HIGH), 'A');
+	EXPECT_EQ(driver_read(v, DEV2, HIGH), 'A');
+	EXPECT_EQ(driver_read(v, DEV2, IOVA), 'A');
+	REQUIRE(!domain_detach(s.d, DEV));
+	REQUIRE(!domain_detach(s.d, DEV2));
+	domain_destroy(s.d);
+	driver_close(v);
+}
+
 TEST(domain_fail, flush_without_room_is_an_error,
      "a flush that finds no room in the ring of a hung IOMMU returns "
      "-ETIMEDOUT, though all that it could wait for is done")

@@ -197,21 +197,21 @@ TEST(ids, two_iommus_share_the_numbers,
 
 /* ---- memory of firmware ------------------------------------------------ */
 
-/* A page that firmware requires DEV to read, and DEV + 1 to read and write. */
+/* A page that firmware requires DEV to read, and DEV + 1 to read and write, and one more
+ * that it requires DEV to read. */
 struct wanted {
 	struct driver *v;
 	struct page *page;
-	struct iommu_unity unity[2];
 	struct domain *d;
-	pa_t pa;
+	pa_t pa, second;
 };
 
 /* The page is at pa, or a new one if that is 0. */
 static struct wanted open_wanted_at(pa_t pa)
 {
-	static struct iommu_unity unity[2];
+	static struct iommu_unity unity[3];
 	struct wanted w = { .v = open_with(&(struct iommu_config){
-				    .unity = unity, .n_unity = 2 }) };
+				    .unity = unity, .n_unity = 3 }) };
 
 	w.page = driver_page(w.v, 'F');
 	w.pa = pa ? pa : page_pa(w.page);
@@ -222,6 +222,12 @@ static struct wanted open_wanted_at(pa_t pa)
 						 .end = w.pa + PAGE_SIZE,
 						 .read = true,
 						 .write = i };
+	w.second = page_pa(driver_page(w.v, 'S'));
+	unity[2] = (struct iommu_unity){ .first = DEV,
+					 .last = DEV,
+					 .start = w.second,
+					 .end = w.second + PAGE_SIZE,
+					 .read = true };
 	w.d = domain_with(&w.v->iommu, driver_page(w.v, 'A'));
 	return w;
 }
@@ -248,11 +254,13 @@ TEST(ids, memory_of_firmware_is_reached,
 	EXPECT_EQ(driver_read(w.v, DEV, w.pa), 0);
 	EXPECT_EQ(domain_attach(w.d, DEV, 0), 0);
 	EXPECT_EQ(driver_read(w.v, DEV, w.pa), 'F');
+	EXPECT_EQ(driver_read(w.v, DEV, w.second), 'S');
 	EXPECT(!driver_write(w.v, DEV, w.pa, 'X'));
 	EXPECT_EQ(driver_read(w.v, DEV, IOVA), 'A');
 	EXPECT_EQ(domain_map(w.d, w.pa, w.pa, PAGE_SIZE, RW), -EEXIST);
 	EXPECT_EQ(domain_detach(w.d, DEV), 0);
 	EXPECT_EQ(driver_read(w.v, DEV, w.pa), 0);
+	EXPECT_EQ(driver_read(w.v, DEV, w.second), 0);
 	EXPECT(!domain_lookup(w.d, w.pa, &w.pa, &(enum prot){ 0 }));
 	/* A device without such memory reaches none of it. */
 	EXPECT_EQ(domain_attach(w.d, DEV + 2, 0), 0);

@@ -187,6 +187,20 @@ static void use_again(uint64_t found, uint64_t kind, void *arg)
 	}
 }
 
+TEST(page, object_without_users_gets_none,
+     "a page that outlives the users of its object gives it no new one")
+{
+	struct object *object = object_create(1);
+	struct page *page = object ? object_page(object, 0) : NULL;
+
+	REQUIRE(page);
+	EXPECT(object_try_get(object));
+	object_put(object);
+	object_put(object);
+	EXPECT(!object_try_get(page->mapping.object));
+	page_put(page);
+}
+
 TEST(page, reused_frame_is_not_taken_for_the_old,
      "a frame that the kernel reuses before the reference is taken is not "
      "returned as the user's")
