@@ -157,16 +157,19 @@ static int grow(struct domain *d)
 	return error;
 }
 
-int domain_map(struct domain *d, iova_t iova, pa_t pa, uint64_t len,
-	       enum prot prot)
+/* Do domain_map_sg(): len is the sum of the lengths, and mixed all bits of the addresses
+ * and lengths.  Inline: domain_map() is 20 instructions cheaper for it. */
+static always_inline int map(struct domain *d, iova_t iova,
+			     const struct segment *sg, unsigned n, uint64_t len,
+			     uint64_t mixed, enum prot prot)
 {
 	struct flush f;
 	int error;
 
 	require(locks_below(RANK_DOMAIN));
 	flush_none(&f);
-	if (!len || !IS_ALIGNED(iova | pa | len, PAGE_SIZE) ||
-	    iova + len < iova || iova + len > pt_span(DOMAIN_LEVELS_MAX) ||
+	if (!len || !IS_ALIGNED(iova | mixed, PAGE_SIZE) || iova + len < iova ||
+	    iova + len > pt_span(DOMAIN_LEVELS_MAX) ||
 	    !(prot & (PROT_R | PROT_W)))
 		return err(EINVAL);
 	assert(!d->shared);
@@ -180,12 +183,35 @@ int domain_map(struct domain *d, iova_t iova, pa_t pa, uint64_t len,
 	while (!error && iova + len > d->pt.top)
 		error = grow(d);
 	if (!error)
-		error = pt_map(&d->pt, iova, pa, len, prot, true);
-	PROBE(domain_map, iova, pa);
+		error = n == 1 ? pt_map(&d->pt, iova, sg->pa, len, prot, true)
+			       : pt_map_sg(&d->pt, iova, sg, len, prot, true);
+	PROBE(domain_map, iova, sg->pa);
 	if (!error && d->iommu->np_cache)
 		error = flush_submit(d, iova, iova + len, true, &f);
 	spin_unlock(&d->lock);
 	return error ? error : flush_wait(d, &f, false);
+}
+
+int domain_map(struct domain *d, iova_t iova, pa_t pa, uint64_t len,
+	       enum prot prot)
+{
+	struct segment all = { pa, len };
+
+	return map(d, iova, &all, 1, len, pa | len, prot);
+}
+
+int domain_map_sg(struct domain *d, iova_t iova, const struct segment *sg,
+		  unsigned n, enum prot prot)
+{
+	uint64_t len = 0, mixed = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		mixed |= sg[i].pa | sg[i].len;
+		len += sg[i].len;
+		if (!sg[i].len || len < sg[i].len)
+			return err(EINVAL);
+	}
+	return map(d, iova, sg, n, len, mixed, prot);
 }
 
 /* Addresses to flush. */

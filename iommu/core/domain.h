@@ -115,6 +115,17 @@ must_check int domain_map(struct domain *domain, iova_t iova, pa_t pa,
 			  uint64_t len, enum prot prot);
 
 /*
+ * Map the frames of n segments, one after the other, from iova on: one lock, one flush.
+ * Segments that follow one another in memory count as one, so a leaf of 2 MiB may reach
+ * across them.  Returns as domain_map() does for the whole; -EINVAL also if a
+ * segment is empty or not page-aligned, or if there is none.  Context as above.
+ * Linux: iommu_map_sg().
+ */
+must_check int domain_map_sg(struct domain *domain, iova_t iova,
+			     const struct segment *sg, unsigned n,
+			     enum prot prot);
+
+/*
  * Unmap [start, end), which may have holes, and flush.  Returns 0, -ENOMEM if a
  * larger leaf could not be split (nothing has changed then), or -ETIMEDOUT: keep
  * the pages for ever.  Context as above.

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hmm_map.c - runs of reports become runs of leaves
+ * hmm_map.c - runs of reports become segments, and segments leaves
  */
 #include "iommu/sva/hmm_map.h"
 #include "kernel/err.h"
 
 #define RIGHTS (HMM_PFN_VALID | HMM_PFN_WRITE)
+
+/* Segments in a call; each call has one flush. */
+#define BATCH 64u
 
 /* Return how many reports from the first one on map frames that follow one another,
  * with the same rights.  Their orders may differ. */
@@ -37,23 +40,42 @@ static uint64_t pages_of(const struct hmm_range *range)
 	return (range->end - range->start) >> PAGE_SHIFT;
 }
 
+/* Describe the frames of the first reports, all of the same rights, by at most BATCH
+ * segments.  Returns how many reports. */
+static uint64_t batch_of(const uint64_t *reports, uint64_t n,
+			 struct segment sg[BATCH], unsigned *segments)
+{
+	uint64_t i = 0, run;
+
+	*segments = 0;
+	while (i < n && *segments < BATCH &&
+	       !((reports[i] ^ reports[0]) & RIGHTS)) {
+		run = run_of(&reports[i], n - i);
+		sg[(*segments)++] =
+			(struct segment){ bus_of(reports[i]), run * PAGE_SIZE };
+		i += run;
+	}
+	return i;
+}
+
 int hmm_dma_map(struct domain *domain, const struct hmm_range *range,
 		iova_t iova)
 {
 	const uint64_t *reports = range->hmm_pfns;
-	uint64_t n = pages_of(range), run;
+	uint64_t n = pages_of(range), pages;
+	struct segment sg[BATCH];
+	unsigned segments;
 	int ret = 0;
 
-	for (uint64_t i = 0; i < n && !ret; i += run) {
+	for (uint64_t i = 0; i < n && !ret; i += pages) {
 		bool write = reports[i] & HMM_PFN_WRITE;
 
-		run = 1;
+		pages = 1;
 		if (!(reports[i] & HMM_PFN_VALID))
 			continue;
-		run = run_of(&reports[i], n - i);
-		ret = domain_map(domain, iova + i * PAGE_SIZE,
-				 bus_of(reports[i]), run * PAGE_SIZE,
-				 write ? PROT_R | PROT_W : PROT_R);
+		pages = batch_of(&reports[i], n - i, sg, &segments);
+		ret = domain_map_sg(domain, iova + i * PAGE_SIZE, sg, segments,
+				    write ? PROT_R | PROT_W : PROT_R);
 		if (ret && i) {
 			/* -ETIMEDOUT of the unmap says what ret says, or worse. */
 			int undone = domain_unmap(domain, iova,

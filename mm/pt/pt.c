@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pt.c - add tables, iterate, map, unmap, prune
+ * pt.c - add tables, iterate, map one leaf, unmap, prune; pt_map.c maps ranges
  *
  * Inside this file addresses are compared as [first, last], both inclusive, so
  * that the end of the kernel half, 2^64, needs no special case.  In the interface
@@ -214,50 +214,6 @@ bool pt_next_run(struct pt *pt, va_t *va, va_t end, struct pt_run *run)
 
 /* ---------------------------------------------------- mapping and unmapping */
 
-/* The part of a mapping that lies in one table: count entries at one level. */
-struct piece {
-	unsigned level, count;
-	uint64_t bytes;
-};
-
-/* Return the first piece of a mapping of [va, va + len) to pa. */
-static struct piece next_piece(struct pt *pt, va_t va, pa_t pa, uint64_t len,
-			       bool huge)
-{
-	uint64_t left = (PT_ENTRIES - pt_index(va, 0)) * PAGE_SIZE;
-	unsigned level = 0;
-
-	if (huge && IS_ALIGNED(va | pa, pt_span(1)) && len >= pt_span(1))
-		pt_lookup(pt, va, 0, &level); /* 0: a leaf table is there */
-	if (level)
-		return (struct piece){ 1, 1, pt_span(1) };
-	if (left > len)
-		left = len;
-	return (struct piece){ 0, (unsigned)(left / PAGE_SIZE), left };
-}
-
-/* Make the tables for [va, va + len) and check that every entry is zero.
- * Returns 0, -EEXIST or -ENOMEM. */
-static int map_prepare(struct pt *pt, va_t va, pa_t pa, uint64_t len, bool huge)
-{
-	while (len) {
-		struct piece p = next_piece(pt, va, pa, len, huge);
-		uint64_t *slot = pt_slot(pt, va, p.level, true);
-		unsigned at;
-
-		if (!slot)
-			return *pt_lookup(pt, va, 0, &at) ? err(EEXIST)
-							  : err(ENOMEM);
-		for (unsigned i = 0; i < p.count; i++)
-			if (pte_read(&slot[i]))
-				return err(EEXIST);
-		va += p.bytes;
-		pa += p.bytes;
-		len -= p.bytes;
-	}
-	return 0;
-}
-
 /* Fill the hole. */
 static inline void leaf_set(struct pt *pt, uint64_t *slot, pa_t pa,
 			    enum prot prot, unsigned level)
@@ -299,20 +255,7 @@ static noinline int map_walked(struct pt *pt, va_t va, pa_t pa, uint64_t len,
 		error = map_leaf(pt, va, pa, prot, large);
 	if (error != -EEXIST)
 		return error;
-	error = map_prepare(pt, va, pa, len, huge);
-	while (!error && len) {
-		struct piece p = next_piece(pt, va, pa, len, huge);
-		uint64_t *slot = pt_slot(pt, va, p.level, false);
-
-		pt_count(pt, slot, p.count);
-		for (unsigned i = 0; i < p.count; i++, slot++) {
-			pte_write(slot, pt->format->leaf(pa, prot, p.level));
-			pa += pt_span(p.level);
-		}
-		va += p.bytes;
-		len -= p.bytes;
-	}
-	return error;
+	return pt_map_sg(pt, va, &(struct segment){ pa, len }, len, prot, huge);
 }
 
 int pt_map(struct pt *pt, va_t va, pa_t pa, uint64_t len, enum prot prot,

@@ -289,6 +289,21 @@ bool pt_next_run(struct pt *pt, va_t *va, va_t end, struct pt_run *run);
 must_check int pt_map(struct pt *pt, va_t va, pa_t pa, uint64_t len,
 		      enum prot prot, bool huge);
 
+/* Frames that follow one another in memory: [pa, pa + len), page-aligned, not empty.
+ * Linux: struct scatterlist. */
+struct segment {
+	pa_t pa;
+	uint64_t len; /* bytes                                             */
+};
+
+/*
+ * Map [va, va + len) to the frames of sg, one segment after the other; len is the sum of
+ * their lengths.  Segments that follow one another in memory count as one: with huge
+ * a leaf of 2 MiB may reach across them.  Errors and context as above.
+ */
+must_check int pt_map_sg(struct pt *pt, va_t va, const struct segment *sg,
+			 uint64_t len, enum prot prot, bool huge);
+
 /*
  * Clear every entry in [start, end), page-aligned; tables stay.  Flushes nothing.
  * Returns 0; -EINVAL, with nothing cleared, when an end of the range cuts a 2 MiB

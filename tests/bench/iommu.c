@@ -96,7 +96,7 @@ BENCH(iommu_pages, "map page by page, unmap in one call, per page, with flush")
 	close_domain(d);
 }
 
-BENCH(iommu_range, "map and unmap 512 scattered pages in one call each")
+BENCH(iommu_range, "map and unmap a range of 512 pages in one call each")
 {
 	struct domain *d = open_domain();
 	struct page *block = pages_alloc(9);
@@ -114,6 +114,32 @@ BENCH(iommu_range, "map and unmap 512 scattered pages in one call each")
 	assert(!domain_unmap(d, AT + PAGE_SIZE, AT + PAGE_SIZE + len));
 	bench_report("iommu_unmap_range_512", bench_stop(t), 512,
 		     "instructions");
+	page_put(block);
+	close_domain(d);
+}
+
+BENCH(iommu_sg, "map 512 pages of which none follows the other, in one call")
+{
+	static struct segment sg[512];
+	struct domain *d = open_domain();
+	struct page *block = pages_alloc(9);
+	uint64_t t, len = 512 * PAGE_SIZE, before;
+
+	if (!d)
+		return;
+	assert(block);
+	/* 257 is odd: each page once. */
+	for (unsigned i = 0; i < 512; i++)
+		sg[i] = (struct segment){
+			page_pa(block) + i * 257 % 512 * PAGE_SIZE, PAGE_SIZE
+		};
+	before = d->commands;
+	t = bench_start();
+	assert(!domain_map_sg(d, AT, sg, 512, PROT_R | PROT_W));
+	bench_report("iommu_map_sg_512", bench_stop(t), 512, "instructions");
+	bench_report("iommu_map_sg_512_flush", d->commands - before, 1,
+		     "commands");
+	assert(!domain_unmap(d, AT, AT + len));
 	page_put(block);
 	close_domain(d);
 }

@@ -127,6 +127,31 @@ IOMMU_TEST(hmm_device, mixed_rights_are_mapped_page_by_page,
 	stopped(s, mm);
 }
 
+IOMMU_TEST(hmm_device, scattered_pages_take_one_flush,
+	   "pages that do not follow one another in memory are mapped by one "
+	   "call, with one flush")
+{
+	struct mm *mm = started(s, 0);
+	struct page *page[PAGES];
+	uint64_t before;
+
+	/* Page 2 gets another frame while its old one is held. */
+	for (unsigned i = 0; i < PAGES; i++)
+		page[i] = page_at(mm, P(i));
+	EXPECT_EQ(mm_discard(mm, P(2), P(3)), 0);
+	REQUIRE(!wr(mm, P(2), 3));
+	EXPECT((entry_at(mm, P(2)) & PTE_ADDR) != page_pa(page[1]) + PAGE_SIZE);
+	before = dev.domain->flushes;
+	EXPECT_EQ(hmm_driver_fault(&dev, WRITE), 0);
+	/* One more for the unmap before it. */
+	EXPECT_EQ(dev.domain->flushes - before, 1u + s->iommu->np_cache);
+	for (unsigned i = 0; i < PAGES; i++) {
+		EXPECT_EQ(fixture_read(s, 0, IO(i)), i + 1);
+		page_put(page[i]);
+	}
+	stopped(s, mm);
+}
+
 IOMMU_TEST(hmm_device, failed_map_leaves_nothing,
 	   "a map that meets an entry in its way leaves nothing of its own, "
 	   "and succeeds when the entry is gone")

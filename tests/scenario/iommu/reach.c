@@ -2,6 +2,7 @@
 /*
  * reach.c - what a device reaches, and what it does not any more
  */
+#include "kernel/err.h"
 #include "mm/frame/pmm.h"
 #include "mm/pt/pt_amdv1.h"
 #include "tests/fixture/iommu/iommu_fixture.h"
@@ -27,6 +28,34 @@ IOMMU_TEST(reach, map_makes_reachable,
 	EXPECT_EQ(fixture_read(s, 0, IOVA), 'A');
 	fixture_write(s, 0, IOVA, 'B');
 	EXPECT_EQ(fixture_word(page), 'B');
+}
+
+IOMMU_TEST(
+	reach, segments_are_mapped_by_one_flush,
+	"scattered pages that one call maps are read in their order, through "
+	"holes that were cached; a call that meets a page maps none")
+{
+	struct page *page[] = { fixture_page(s, 'A'), fixture_page(s, 'B'),
+				fixture_page(s, 'C') };
+	const struct segment sg[] = { { page_pa(page[2]), PAGE_SIZE },
+				      { page_pa(page[0]), PAGE_SIZE },
+				      { page_pa(page[1]), PAGE_SIZE } };
+	struct domain *d = fixture_domain(s);
+	uint64_t before;
+
+	fixture_attach(s, 0, d);
+	for (unsigned i = 0; i < 3; i++)
+		EXPECT_EQ(fixture_read(s, 0, IO(i)), BLOCKED);
+	before = d->flushes;
+	EXPECT_EQ(domain_map_sg(d, IOVA, sg, 3, IO_RW), 0);
+	EXPECT_EQ(d->flushes - before, s->iommu->np_cache);
+	EXPECT_EQ(fixture_read(s, 0, IO(0)), 'C');
+	EXPECT_EQ(fixture_read(s, 0, IO(1)), 'A');
+	EXPECT_EQ(fixture_read(s, 0, IO(2)), 'B');
+	EXPECT_EQ(domain_map_sg(d, IO(-2), sg, 3, IO_RW), -EEXIST);
+	for (int i = -2; i < 0; i++)
+		EXPECT_EQ(fixture_read(s, 0, IO(i)), BLOCKED);
+	EXPECT_EQ(fixture_read(s, 0, IO(3)), BLOCKED);
 }
 
 IOMMU_TEST(reach, nothing_by_default,

@@ -166,6 +166,33 @@ TEST(domain, bad_ranges_are_refused,
 	close_one(v, d);
 }
 
+TEST(domain, bad_segments_are_refused,
+     "no segment, an empty or unaligned one, and lengths whose sum wraps are "
+     "refused without effect")
+{
+	struct driver *v = driver_open(NULL);
+	struct page *page = driver_page(v, 'A');
+	struct domain *d = one_page(v, page, 0);
+	struct segment sg[2] = { { page_pa(page), PAGE_SIZE },
+				 { page_pa(page), 0 } };
+	enum prot prot;
+	pa_t pa;
+
+	EXPECT_EQ(domain_map_sg(d, IO(1), sg, 0, RW), -EINVAL);
+	EXPECT_EQ(domain_map_sg(d, IO(1), sg, 2, RW), -EINVAL);
+	sg[1] = (struct segment){ page_pa(page) + 8, PAGE_SIZE };
+	EXPECT_EQ(domain_map_sg(d, IO(1), sg, 2, RW), -EINVAL);
+	sg[1] = (struct segment){ page_pa(page), PAGE_SIZE + 8 };
+	EXPECT_EQ(domain_map_sg(d, IO(1), sg, 2, RW), -EINVAL);
+	/* The sum would be one page. */
+	sg[0].len = 0 - PAGE_SIZE;
+	sg[1].len = 2 * PAGE_SIZE;
+	EXPECT_EQ(domain_map_sg(d, IO(1), sg, 2, RW), -EINVAL);
+	EXPECT(!domain_lookup(d, IO(1), &pa, &prot));
+	EXPECT_EQ(driver_read(v, DEV, IOVA), 'A');
+	close_one(v, d);
+}
+
 TEST(domain, map_over_something_maps_nothing,
      "a map of a range that meets a mapped page fails with -EEXIST and maps "
      "nothing")

@@ -100,6 +100,15 @@ static int try_map(struct setting *s)
 	return domain_map(s->d, IO(510) + pt_span(2), 0, 4 * PAGE_SIZE, RW);
 }
 
+/* The second segment needs a table more. */
+static int try_map_sg(struct setting *s)
+{
+	const struct segment sg[] = { { 0, PAGE_SIZE },
+				      { PAGE_SIZE * 7, 4 * PAGE_SIZE } };
+
+	return domain_map_sg(s->d, IO(510) + pt_span(2), sg, 2, RW);
+}
+
 static int try_map_large(struct setting *s)
 {
 	return domain_map(s->d, IO(-1), UINT64_C(0x200000) - PAGE_SIZE,
@@ -135,6 +144,7 @@ TEST(domain_fail, map_without_memory,
      "a map into new tables without memory maps nothing")
 {
 	sweep(try_map, 3);
+	sweep(try_map_sg, 3);
 	sweep(try_map_large, 2);
 }
 

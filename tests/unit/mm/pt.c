@@ -228,9 +228,26 @@ static bool has_table(struct pt *pt, va_t va)
 	return level == 0;
 }
 
-static void model_map(struct pt *pt, va_t base, unsigned at, unsigned n,
-		      pa_t pa, bool huge)
+/* Do pt_map() by segments, cut at random places. */
+static int map_in_pieces(struct pt *pt, va_t va, pa_t pa, uint64_t len,
+			 bool huge, struct rng *rng)
 {
+	struct segment sg[4];
+	uint64_t left = len, n;
+
+	for (unsigned i = 0; left; i++, pa += n, left -= n) {
+		n = i == 3 ? left
+			   : PAGE_SIZE * (1 + rng_below(rng, left / PAGE_SIZE));
+		sg[i] = (struct segment){ pa, n };
+	}
+	return pt_map_sg(pt, va, sg, len, PROT_R, huge);
+}
+
+static void model_map(struct pt *pt, va_t base, unsigned at, unsigned n,
+		      pa_t pa, bool huge, struct rng *rng)
+{
+	va_t va = base + at * PAGE_SIZE;
+	uint64_t len = n * PAGE_SIZE;
 	bool whole[PAGES / 512] = { false };
 	bool free = model_free(at, n);
 	int error;
@@ -240,8 +257,8 @@ static void model_map(struct pt *pt, va_t base, unsigned at, unsigned n,
 			whole[i / 512] =
 				!has_table(pt, base + i * PAGE_SIZE) &&
 				IS_ALIGNED(pa + (i - at) * PAGE_SIZE, BIT(21));
-	error = pt_map(pt, base + at * PAGE_SIZE, pa, n * PAGE_SIZE, PROT_R,
-		       huge);
+	error = rng_below(rng, 2) ? pt_map(pt, va, pa, len, PROT_R, huge)
+				  : map_in_pieces(pt, va, pa, len, huge, rng);
 	EXPECT_EQ(error, free ? 0 : -EEXIST);
 	for (unsigned i = at; free && i < at + n; i++) {
 		model[i].pa = pa + (i - at) * PAGE_SIZE;
@@ -311,7 +328,7 @@ static void play(struct pt *pt, va_t base, struct rng *rng)
 	if (at + n >= PAGES)
 		n = PAGES - 1 - at;
 	if (rng_below(rng, 2))
-		model_map(pt, base, at, n, pa, huge);
+		model_map(pt, base, at, n, pa, huge, rng);
 	else
 		model_unmap(pt, base, at, n);
 	if (!rng_below(rng, 4))

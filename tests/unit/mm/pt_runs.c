@@ -166,6 +166,37 @@ TEST(pt, refused_map_changes_nothing,
 	unmake(&pt);
 }
 
+TEST(pt, segments_keep_their_frames,
+     "each page of a map of segments has its own frame, and only an aligned "
+     "block of 2 MiB is one leaf")
+{
+	const struct segment sg[] = { { 9 * PAGE_SIZE, PAGE_SIZE },
+				      { BIT(22), BIT(21) },
+				      { BIT(23), 2 * PAGE_SIZE },
+				      { BIT(24), BIT(21) - 2 * PAGE_SIZE },
+				      { 9 * PAGE_SIZE, PAGE_SIZE } };
+	va_t start = BASE + BIT(21) - PAGE_SIZE, va = start;
+	unsigned level, large = 0;
+	struct pt pt;
+
+	REQUIRE(make(&pt));
+	EXPECT_EQ(pt_map_sg(&pt, start, sg, BIT(22) + 2 * PAGE_SIZE, PROT_R,
+			    true),
+		  0);
+	for (unsigned i = 0; i < ARRAY_SIZE(sg); i++)
+		for (uint64_t at = 0; at < sg[i].len; at += PAGE_SIZE) {
+			uint64_t e = pte_read(pt_lookup(&pt, va, 0, &level));
+
+			EXPECT_EQ(pt_pa(e) + (va & (pt_span(level) - 1)),
+				  sg[i].pa + at);
+			large += level;
+			va += PAGE_SIZE;
+		}
+	EXPECT_EQ(large, PT_ENTRIES);
+	EXPECT(!pte_read(pt_lookup(&pt, va, 0, &level)));
+	unmake(&pt);
+}
+
 TEST(pt, prune_unhooks_empty_tables,
      "pruning unhooks exactly the tables without entries, and their empty "
      "parents")
