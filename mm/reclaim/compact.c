@@ -13,8 +13,9 @@
 #include "kernel/err.h"
 #include "kernel/panic.h"
 #include "kernel/probe.h"
+#include "kernel/string.h"
 #include "mm/frame/pmm.h"
-#include "mm/rmap/migrate.h"
+#include "mm/move/migrate_pages.h"
 
 #define PASSES 3 /* what was freed or cached meanwhile has two more turns */
 #define DEFER \
@@ -28,6 +29,8 @@ struct evacuation {
 	struct page *first;
 	unsigned left; /* frames that are not taken yet                     */
 	uint64_t taken[BLOCK_PAGES / 64];
+	unsigned listed; /* pages that have a reference and will move        */
+	struct page_move list[MOVE_BATCH];
 };
 
 static bool is_taken(const struct evacuation *e, const struct page *page)
@@ -45,26 +48,60 @@ static void take(struct evacuation *e, const struct page *page)
 	e->left--;
 }
 
-/* Move a user's page, on which the caller has a reference, to another frame.  If that lies
- * in the block, because it was freed meanwhile, the page moves once more. */
-static int user_evacuate(struct evacuation *e, struct page *page)
+/* Give each page of the list the frame that it moves to.  Returns 0 or -ENOMEM. */
+static int frames_find(struct page_move *list, unsigned n)
 {
-	struct page *to = page_alloc();
-	int ret = to ? migrate_page(page, to) : err(ENOMEM);
+	struct page *frames = NULL;
+	int ret = page_alloc_list(&frames, n, PAGE_KERNEL);
 
-	if (to)
-		page_put(to);
-	if (ret) {
-		page_put(page);
-		return ret;
+	for (unsigned i = 0; !ret && i < n; i++) {
+		list[i].to = frames;
+		frames = frames->mapping.next;
 	}
-	moved++;
-	take(e, page);
-	return 0;
+	return ret;
 }
 
-/* Take one frame of the block.  Returns 0; -EAGAIN for a frame that is free in a CPU's
- * cache; or an error of block_evacuate(). */
+/* Move the users' pages of the list, on which the caller has references, to other frames.
+ * If one of these lies in the block, because it was freed meanwhile, the page moves once
+ * more.  Returns 0 or an error of block_evacuate(). */
+static int list_evacuate(struct evacuation *e)
+{
+	int ret;
+
+	if (!e->listed)
+		return 0;
+	ret = frames_find(e->list, e->listed);
+	if (!ret)
+		moved += migrate_pages(e->list, e->listed);
+	for (unsigned i = 0; i < e->listed; i++) {
+		struct page_move *m = &e->list[i];
+
+		if (m->to)
+			page_put(m->to);
+		if (!m->to || m->ret)
+			page_put(m->page);
+		else
+			take(e, m->page);
+		if (!ret)
+			ret = m->ret;
+	}
+	e->listed = 0;
+	return ret;
+}
+
+/* Put a user's page, on which the caller has a reference, on the list.  A block is split
+ * when its head moves, and its other frames are pages then.  Returns 0 or an error of
+ * block_evacuate(). */
+static int user_evacuate(struct evacuation *e, struct page *page)
+{
+	bool block = page_order(page);
+
+	e->list[e->listed++] = (struct page_move){ .page = page };
+	return block || e->listed == MOVE_BATCH ? list_evacuate(e) : 0;
+}
+
+/* Take one frame of the block, or put its page on the list.  Returns 0, also for a frame
+ * that is free in a CPU's cache; or an error of block_evacuate(). */
 static int frame_evacuate(struct evacuation *e, struct page *page)
 {
 	if (page_take(page)) {
@@ -73,7 +110,7 @@ static int frame_evacuate(struct evacuation *e, struct page *page)
 	}
 	if (page_try_get_user(page))
 		return user_evacuate(e, page);
-	return page_is_free(page) ? -EAGAIN : err(EBUSY);
+	return page_is_free(page) ? 0 : err(EBUSY);
 }
 
 /* Take the frames that are free, so that no page moves to one of them. */
@@ -89,12 +126,13 @@ static void take_free(struct evacuation *e)
  * error of block_evacuate(). */
 static int take_used(struct evacuation *e)
 {
-	int ret = 0;
+	int ret = 0, last;
 
-	for (unsigned i = 0; i < BLOCK_PAGES && (!ret || ret == -EAGAIN); i++)
+	for (unsigned i = 0; i < BLOCK_PAGES && !ret; i++)
 		if (!is_taken(e, e->first + i))
 			ret = frame_evacuate(e, e->first + i);
-	return ret == -EAGAIN ? 0 : ret;
+	last = list_evacuate(e);
+	return ret ? ret : last;
 }
 
 /* Take all frames of the block. */
@@ -118,7 +156,7 @@ static void give_back(struct evacuation *e)
 
 int block_evacuate(pfn_t pfn, struct page **block)
 {
-	struct evacuation e = { .left = BLOCK_PAGES };
+	struct evacuation e;
 	int ret;
 
 	require(may_sleep() && locks_below(RANK_LINKS));
@@ -126,6 +164,9 @@ int block_evacuate(pfn_t pfn, struct page **block)
 	    frames_end - pfn < BLOCK_PAGES)
 		return err(EINVAL);
 	e.first = page_of(pfn);
+	e.left = BLOCK_PAGES;
+	e.listed = 0;
+	memset(e.taken, 0, sizeof(e.taken));
 	ret = evacuate(&e);
 	if (ret) {
 		failed++;

@@ -91,13 +91,8 @@ static bool map_visit(struct page *page, struct region *region, va_t va,
 
 	spin_lock(&mm->pt_lock);
 	slot = evicted_entry(page, region, va);
-	if (slot) {
-		page_ref_to_map(page);
-		mm->mapped++;
-		pte_write(slot, entry_unevict(pte_read(slot),
-					      READ_ONCE(region->prot)));
-		PROBE(pte_set, mm, va);
-	}
+	if (slot)
+		entry_map_evicted(page, region, va, slot);
 	spin_unlock(&mm->pt_lock);
 	return page_refs(page) > page_maps(page) + 1;
 }
@@ -148,9 +143,8 @@ int page_move_content(struct page *to, struct page *page)
 	return dm->ops->copy(dm, to, page);
 }
 
-/* Copy the content and change the owner.  Returns 0; with nothing changed -EBUSY if
- * another user has a reference, or an error of the device that copies. */
-static int move_frame(struct page *page, struct page *to)
+/* Do page_move_frame(). */
+static always_inline int move_frame(struct page *page, struct page *to)
 {
 	uint64_t count = page_move_count(page);
 	int ret;
@@ -175,10 +169,17 @@ static int move_frame(struct page *page, struct page *to)
 	return 0;
 }
 
-/* Return all entries to page.  A fork may copy one to where the walk has been, so it
- * ends when only the caller has a reference on `to`. */
-static void move_back(struct page *page, struct page *to)
+int page_move_frame(struct page *page, struct page *to)
 {
+	require(may_sleep());
+	return move_frame(page, to);
+}
+
+/* A fork may copy an entry to where the walk has been, so it ends when only the caller
+ * has a reference on `to`. */
+void page_move_back(struct page *page, struct page *to)
+{
+	require(may_sleep() && locks_below(RANK_LINKS));
 	while (page_refs(to) > 1)
 		rmap_walk(page, return_visit, to);
 	page_clear_exclusive(to);
@@ -194,7 +195,7 @@ static int move_page(struct page *page, struct page *to)
 	if (!ret)
 		ret = move_frame(page, to);
 	if (ret)
-		move_back(page, to);
+		page_move_back(page, to);
 	return ret;
 }
 

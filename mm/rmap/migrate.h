@@ -6,7 +6,9 @@
  */
 #pragma once
 
+#include "kernel/probe.h"
 #include "mm/core/device.h"
+#include "mm/core/entry.h"
 #include "mm/rmap/rmap.h"
 
 /*
@@ -53,6 +55,34 @@ must_check int page_move_content(struct page *to, struct page *page);
  * the caller gives `to` its references.  Context: page is frozen.
  */
 void page_move_owner(struct page *page, struct page *to);
+
+/*
+ * Do the middle of a migration, for mm/move/: copy the content and change the owner of a
+ * page that no entry maps.  Both frames have PG_MOVING.  Context: as migrate_page().
+ * Returns 0; with nothing changed -EBUSY if another user has a reference, or an error
+ * of the device that copies.
+ */
+must_check int page_move_frame(struct page *page, struct page *to);
+
+/*
+ * Undo the beginning of a migration, for mm/move/: each entry that names `to` maps page
+ * again.  Both frames have PG_MOVING.  Context: as migrate_page().
+ */
+void page_move_back(struct page *page, struct page *to);
+
+/* Map page where the evicted entry at slot, the region's at va, names it.
+ * Context: region->mm->pt_lock held. */
+static inline void entry_map_evicted(struct page *page, struct region *region,
+				     va_t va, uint64_t *slot)
+{
+	struct mm *mm = region->mm;
+
+	require(spin_held(&mm->pt_lock));
+	page_ref_to_map(page);
+	mm->mapped++;
+	pte_write(slot, entry_unevict(pte_read(slot), READ_ONCE(region->prot)));
+	PROBE(pte_set, mm, va);
+}
 
 /*
  * Bring a page back from the memory of a device to a new frame of RAM, where every entry

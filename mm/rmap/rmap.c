@@ -79,12 +79,6 @@ void rmap_remove(struct region *region)
 		itree_remove(&chain->anon_vma->chains, &chain->node);
 }
 
-/* Return the address of the page with this number in the region. */
-static va_t region_va(const struct region *region, uint64_t index)
-{
-	return region->start + ((index - region->pgoff) << PAGE_SHIFT);
-}
-
 /* Walk the regions of a private page. */
 static void walk_anon(struct page *page, rmap_visit *visit, void *arg)
 {
@@ -120,6 +114,28 @@ static void walk_object(struct page *page, rmap_visit *visit, void *arg)
 			break;
 	}
 	rw_read_unlock(&object->lock);
+}
+
+void rmap_walk_range(struct page *page, uint64_t first, uint64_t last,
+		     rmap_visit_range *visit, void *arg)
+{
+	bool shared = page_kind(page) == PAGE_OBJECT;
+	struct object *object = page->mapping.object;
+	struct anon_vma *av = page->mapping.anon_vma;
+	struct rwsem *lock = shared ? &object->lock : &av->root->lock;
+	struct itree_node *node;
+
+	require(may_sleep() && locks_below(RANK_LINKS));
+	assert(shared || page_kind(page) == PAGE_ANON);
+	rw_read_lock(lock);
+	PROBE(rmap_walk, page, page->mapping.object);
+	itree_for_each (node, shared ? &object->regions : &av->chains, first,
+			last)
+		visit(shared ? container_of(node, struct region, share)
+			     : container_of(node, struct anon_vma_chain, node)
+				       ->region,
+		      arg);
+	rw_read_unlock(lock);
 }
 
 struct rmap_leaf rmap_leaf(struct page *page, struct region *region, va_t va)

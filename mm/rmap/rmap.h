@@ -53,6 +53,21 @@ typedef bool rmap_visit(struct page *page, struct region *region, va_t va,
  */
 void rmap_walk(struct page *page, rmap_visit *visit, void *arg);
 
+/* Return the address of the page with this number in the region, which covers it. */
+static inline va_t region_va(const struct region *region, uint64_t index)
+{
+	return region->start + ((index - region->pgoff) << PAGE_SHIFT);
+}
+
+/*
+ * Visit every region that may map pages of the owner of `page`, a private page or one of
+ * an object, that have the numbers [first, last].  Each is visited once, with the rmap
+ * lock held to read.  Context: as rmap_walk().
+ */
+typedef void rmap_visit_range(struct region *region, void *arg);
+void rmap_walk_range(struct page *page, uint64_t first, uint64_t last,
+		     rmap_visit_range *visit, void *arg);
+
 /* An entry of either size: its slot, or NULL, and what it translates. */
 struct rmap_leaf {
 	uint64_t *slot;
