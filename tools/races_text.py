@@ -222,6 +222,15 @@ page to the store and frees its frame; both are safe only after the flush of eve
      "swapped_page_is_not_reached",
      "No translation is left when the page is stored ({page 1 is in the store}). The device's write is refused, and the frame's owner reads what it wrote ({its owner reads 77}).",
      "race-swap-no-flush, race-start-is-right"),
+    ("27", "A batch whose flush is pending",
+     """What breaks: a device reads what its process has discarded. Reclaim clears many entries and flushes once; Linux drops the page-table lock
+in between, so that each later change has to look whether a flush is pending (`flush_tlb_batched_pending()`; mprotect did not: 3ea277194daa, 2017). Here the
+lock is held from the first clear to the flush ([RECLAIM.md](../mm/swap/RECLAIM.md#one-flush-for-a-batch)).""",
+     "discard_beside_a_pending_flush",
+     "The client flushes the batch in end, after the unlock, and nothing else: so would a discard that finds nothing mapped and flushes nothing. The process writes 7 to a new page ({write A = 7}), and the device reads the old one ({DMA read A = 11}).",
+     "discard_beside_a_batch",
+     "The flush precedes the unlock, and so the discard: the device reads the new page ({DMA read A = 7}).",
+     "race-batch-no-flush, race-batch-in-time"),
 ]
 
 # The same of a guest; last the form whose tables are shown, and without a right order of its own

@@ -4,6 +4,7 @@
  *
  * The hand (mm->hand) moves under pt_lock, page by page, and each page that it stops
  * at has a reference: several threads may reclaim at once, each with other pages.
+ * The pages that are to go are collected, and evicted with one flush.
  * mm->lock is held to read, so that regions and tables stay; swap_out() takes the
  * rmap locks, which come after it.
  *
@@ -38,8 +39,9 @@ static struct page *candidate(uint64_t e)
 }
 
 /* Find the first candidate of a run, and put the hand behind it.  NULL: none.
- * Context: mm->lock held. */
-static struct page *run_candidate(struct mm *mm, const struct pt_run *run)
+ * *va receives its address.  Context: mm->lock held. */
+static struct page *run_candidate(struct mm *mm, const struct pt_run *run,
+				  va_t *va)
 {
 	struct page *page = NULL;
 	unsigned i;
@@ -53,6 +55,7 @@ static struct page *run_candidate(struct mm *mm, const struct pt_run *run)
 	for (i = 0; i < run->count && !page; i++)
 		page = candidate(pte_read(&run->slots[i]));
 	mm->hand = run->va + i * pt_span(run->level);
+	*va = mm->hand - pt_span(run->level);
 	spin_unlock(&mm->pt_lock);
 	return page;
 }
@@ -76,8 +79,8 @@ static void hand_restart(struct mm *mm)
 }
 
 /* Return the next page at the hand, with a reference; NULL at the end of a turn.
- * Context: mm->lock held. */
-static struct page *hand_next(struct mm *mm)
+ * *at receives its address.  Context: mm->lock held. */
+static struct page *hand_next(struct mm *mm, va_t *at)
 {
 	va_t hand = hand_read(mm);
 	struct region *r;
@@ -90,7 +93,7 @@ static struct page *hand_next(struct mm *mm)
 		if (r->object || (r->flags & MAP_LOCKED))
 			continue;
 		while (pt_next_run(&mm->pt, &va, r->end, &run)) {
-			struct page *page = run_candidate(mm, &run);
+			struct page *page = run_candidate(mm, &run, at);
 
 			if (page)
 				return page;
@@ -100,8 +103,59 @@ static struct page *hand_next(struct mm *mm)
 	return NULL;
 }
 
+/* Drop a reference.  Another thread may be swapping the page out. */
+static void drop(struct page *page)
+{
+	if (page_swp(page))
+		swap_cache_put(page);
+	else
+		page_put(page);
+}
+
+/* Return whether the page is in the batch: one mm may map a merged page twice. */
+static bool batch_has(const struct evict_batch *batch, const struct page *page)
+{
+	for (unsigned i = 0; i < batch->count; i++)
+		if (batch->entries[i].page == page)
+			return true;
+	return false;
+}
+
+/* Swap out the pages of the batch, and empty it.  Returns how many frames were freed.
+ * Context: mm->lock held. */
+static unsigned batch_go(struct evict_batch *batch)
+{
+	unsigned freed = 0;
+
+	require(rw_held(&batch->mm->lock));
+	if (batch->count)
+		freed = swap_out_batch(batch);
+	while (batch->count)
+		drop(batch->entries[--batch->count].page);
+	return freed;
+}
+
+/* Drop page, which was given up, or put it into the batch, or leave it in memory; the
+ * caller's reference goes with it.  Returns how many frames were freed. */
+static unsigned reclaim_page(struct evict_batch *batch, struct page *page,
+			     va_t va, bool store, bool last)
+{
+	bool used = page_referenced(page) && !last, dropped = false;
+
+	PROBE(reclaim_page, page, used);
+	if (!used)
+		dropped = page_drop_lazy(page);
+	if (used || dropped || !store || batch_has(batch, page))
+		drop(page);
+	else
+		batch->entries[batch->count++] =
+			(struct evict_entry){ .page = page, .va = va };
+	return dropped;
+}
+
 unsigned mm_reclaim(struct mm *mm, unsigned n)
 {
+	struct evict_batch batch = { .mm = mm };
 	bool store = swap_stat().pages;
 	unsigned turn = 0, freed = 0;
 
@@ -110,19 +164,16 @@ unsigned mm_reclaim(struct mm *mm, unsigned n)
 		return 0;
 	rw_read_lock(&mm->lock);
 	while (freed < n && turn < TURNS) {
-		struct page *page = hand_next(mm);
-		bool used;
+		va_t va;
+		struct page *page = hand_next(mm, &va);
 
-		if (!page) {
-			turn++;
-			continue;
-		}
-		used = page_referenced(page) && turn < TURNS - 1;
-		PROBE(reclaim_page, page, used);
-		if (!used)
-			freed += page_drop_lazy(page) ||
-				 (store && !swap_out(page));
-		page_put(page);
+		if (page)
+			freed += reclaim_page(&batch, page, va, store,
+					      turn == TURNS - 1);
+		if (!page || batch.count == EVICT_BATCH ||
+		    freed + batch.count >= n)
+			freed += batch_go(&batch);
+		turn += !page;
 	}
 	rw_read_unlock(&mm->lock);
 	return freed;
@@ -149,6 +200,14 @@ void mm_set_limit(struct mm *mm, uint64_t pages)
 	WRITE_ONCE(mm->limit, pages == 1 ? 2 : pages);
 }
 
+/* Return how many pages more than one a fault at the limit swaps out, so that those
+ * after it find room, and one flush does for all. */
+static unsigned limit_room(uint64_t limit)
+{
+	return limit / 8 < EVICT_BATCH ? (unsigned)(limit / 8)
+				       : EVICT_BATCH - 1;
+}
+
 void mm_keep_limit(struct mm *mm)
 {
 	uint64_t limit = READ_ONCE(mm->limit), mapped;
@@ -158,5 +217,6 @@ void mm_keep_limit(struct mm *mm)
 	mapped = mm->mapped;
 	spin_unlock(&mm->pt_lock);
 	if (limit && mapped >= limit)
-		mm_reclaim(mm, (unsigned)(mapped - limit) + 1);
+		mm_reclaim(mm,
+			   (unsigned)(mapped - limit) + 1 + limit_room(limit));
 }

@@ -15,8 +15,9 @@
 #pragma once
 
 #include "mm/core/mm.h"
+#include "mm/rmap/rmap.h"
 
-#define RECLAIM_BATCH 16 /* pages, for an allocation that has failed    */
+#define RECLAIM_BATCH EVICT_BATCH /* pages, for an allocation that has failed */
 
 /*
  * Swap out up to n pages of mm, least recently used first, as far as one turn of
@@ -38,12 +39,13 @@ unsigned reclaim_any(unsigned n);
 /*
  * Let mm have at most `pages` pages of its own mapped, from the next fault on; 0: as
  * many as there are.  A limit of 1 is raised to 2, since an access may need two pages
- * at once.  Each fault first swaps out what is above.  It is no error if
+ * at once.  A fault at the limit first swaps out what is above, and up to an eighth of the
+ * limit more, EVICT_BATCH at most, with one flush.  It is no error if
  * nothing can go.  Several threads that fault at once may each add one.  A fork's
  * child has the limit of its parent.  Context: takes mm->pt_lock.
  */
 void mm_set_limit(struct mm *mm, uint64_t pages);
 
-/* Make room for one page below the limit, if there is still one.  Context: may sleep; any that may
+/* Make room below the limit, if there is still one.  Context: may sleep; any that may
  * take RANK_MM. */
 void mm_keep_limit(struct mm *mm);

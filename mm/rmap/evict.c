@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * evict.c - evict a page from all tables that map it: try_to_unmap(), swap_out(),
- * evict_to()
+ * evict_to(); and a batch of pages, swap_out_batch()
  *
  * At each mapping the order is the same: clear the entry, flush every MMU that may
  * have cached it, store what replaces it, and only then change the page's counts
  * (docs/invariants.md, B9 and B39).  swap_out() writes the page to its swap slot
  * when no entry is left: after all of these flushes, so that what is written has
  * the last write of every MMU (B42).
+ *
+ * A batch does each of these steps for all of its entries, which are of one mm, before
+ * the next step, under one hold of pt_lock: clear all, flush once, store and count
+ * all.  So no thread finds an entry that is cleared and not flushed (C31, H39, H40).
  */
 #include "kernel/err.h"
 #include "kernel/panic.h"
@@ -40,17 +44,15 @@ static inline uint64_t entry_without(struct page *page, swp_t swp,
 	return unlikely(swp) ? entry_swap(page, swp) : entry_make_evicted(page);
 }
 
-/* Evict page from the entry at slot, which maps it.  Context: mm->pt_lock held. */
-static always_inline void entry_evict(struct page *page, struct mm *mm, va_t va,
-				      uint64_t *slot, swp_t swp,
-				      struct page *to)
+/* Replace old, an entry of page at slot that was cleared and flushed, and change the
+ * page's counts.  Context: mm->pt_lock held. */
+static always_inline void entry_replace(struct page *page, struct mm *mm,
+					va_t va, uint64_t *slot, uint64_t old,
+					swp_t swp, struct page *to)
 {
-	uint64_t next = entry_without(page, swp, to), old;
+	uint64_t next = entry_without(page, swp, to);
 
 	require(spin_held(&mm->pt_lock));
-	old = pte_xchg(slot, 0);
-	PROBE(pte_clear, mm, va);
-	tlb_flush_range(mm, va, va + PAGE_SIZE);
 	if (entry_dirty(mm, old))
 		page_set_dirty(page);
 	if (next && to)
@@ -71,6 +73,20 @@ static always_inline void entry_evict(struct page *page, struct mm *mm, va_t va,
 		page_map_to_ref(page);
 	else
 		page_map_drop(page);
+}
+
+/* Evict page from the entry at slot, which maps it.  Context: mm->pt_lock held. */
+static always_inline void entry_evict(struct page *page, struct mm *mm, va_t va,
+				      uint64_t *slot, swp_t swp,
+				      struct page *to)
+{
+	uint64_t old;
+
+	require(spin_held(&mm->pt_lock));
+	old = pte_xchg(slot, 0);
+	PROBE(pte_clear, mm, va);
+	tlb_flush_range(mm, va, va + PAGE_SIZE);
+	entry_replace(page, mm, va, slot, old, swp, to);
 }
 
 /* Turn an evicted entry of page, which nothing translates, into a swapped one, or
@@ -218,25 +234,129 @@ int evict_to(struct page *page, struct page *to)
 	return walk_result(page, walk.ret);
 }
 
+/* Do what is left of a swap-out that has begun: evict page from the tables that still
+ * have it, if there may be any, write it, and end.  Returns as swap_out(). */
+static always_inline int swap_out_rest(struct page *page, swp_t swp, bool more)
+{
+	struct swap_walk walk = { swp, 0 };
+	int ret;
+
+	if (more)
+		rmap_walk(page, swap_visit, &walk);
+	ret = walk_result(page, walk.ret);
+	if (!ret) {
+		PROBE(swap_unmapped, page, swp);
+		ret = swap_out_write(page, swp);
+	}
+	if (!swap_out_end(page, swp) && !ret)
+		ret = err(EBUSY);
+	return ret;
+}
+
 int swap_out(struct page *page)
 {
-	struct swap_walk walk = { 0 };
+	swp_t swp;
 	int ret;
 
 	require(may_sleep() && locks_below(RANK_LINKS));
 	if (page_kind(page) != PAGE_ANON && page_kind(page) != PAGE_KSM)
 		return err(EINVAL);
-	ret = swap_out_begin(page, &walk.swp);
+	ret = swap_out_begin(page, &swp);
 	if (ret)
 		return ret;
-	PROBE(swap_begun, page, walk.swp);
-	rmap_walk(page, swap_visit, &walk);
-	ret = walk_result(page, walk.ret);
-	if (!ret) {
-		PROBE(swap_unmapped, page, walk.swp);
-		ret = swap_out_write(page, walk.swp);
+	PROBE(swap_begun, page, swp);
+	return swap_out_rest(page, swp, true);
+}
+
+/* ---- a batch --------------------------------------------------------------- */
+
+/* Begin an invalidation for each run of neighbours.  Returns how many there are. */
+static unsigned batch_start(struct evict_batch *batch,
+			    struct mmu_notifier_range *ranges)
+{
+	unsigned n = 0, next;
+
+	for (unsigned i = 0; i < batch->count; i = next) {
+		va_t start = batch->entries[i].va, end = start;
+
+		for (next = i;
+		     next < batch->count && batch->entries[next].va == end;
+		     next++)
+			end += PAGE_SIZE;
+		mmu_notifier_range_init(&ranges[n], MMU_NOTIFY_CLEAR, batch->mm,
+					start, end);
+		mmu_notifier_invalidate_range_start(&ranges[n++]);
 	}
-	if (!swap_out_end(page, walk.swp) && !ret)
-		ret = err(EBUSY);
-	return ret;
+	return n;
+}
+
+/* Clear the entry of 4 KiB at entry->va, if it maps the page and may be evicted.  What
+ * is left is for the walk.  Context: mm->pt_lock held. */
+static bool batch_clear(struct mm *mm, struct evict_entry *entry)
+{
+	uint64_t *slot = pt_slot(&mm->pt, entry->va, 0, false);
+
+	require(spin_held(&mm->pt_lock));
+	entry->slot = NULL;
+	if (!entry->swp || page_swp(entry->page) != entry->swp || !slot ||
+	    !entry_mapped(pte_read(slot)) ||
+	    !entry_names(pte_read(slot), entry->page) || page_pins(entry->page))
+		return false;
+	entry->slot = slot;
+	entry->old = pte_xchg(slot, 0);
+	PROBE(pte_clear, mm, entry->va);
+	return true;
+}
+
+/* Clear the entries, flush them at once, and make them swapped ones.
+ * Context: mm->pt_lock held. */
+static void batch_evict(struct evict_batch *batch)
+{
+	struct evict_entry *entry, *end = batch->entries + batch->count;
+	va_t first = USER_END, last = 0;
+	struct mm *mm = batch->mm;
+
+	require(spin_held(&mm->pt_lock));
+	for (entry = batch->entries; entry < end; entry++) {
+		if (!batch_clear(mm, entry))
+			continue;
+		if (entry->va < first)
+			first = entry->va;
+		if (entry->va >= last)
+			last = entry->va + PAGE_SIZE;
+	}
+	if (!last)
+		return;
+	tlb_flush_range(mm, first, last);
+	for (entry = batch->entries; entry < end; entry++)
+		if (entry->slot)
+			entry_replace(entry->page, mm, entry->va, entry->slot,
+				      entry->old, entry->swp, NULL);
+}
+
+unsigned swap_out_batch(struct evict_batch *batch)
+{
+	struct mmu_notifier_range ranges[EVICT_BATCH];
+	struct evict_entry *entry, *end = batch->entries + batch->count;
+	unsigned n, freed = 0;
+
+	require(may_sleep() && rw_held(&batch->mm->lock));
+	for (entry = batch->entries; entry < end; entry++) {
+		if (swap_out_begin(entry->page, &entry->swp))
+			entry->swp = 0;
+		else
+			PROBE(swap_begun, entry->page, entry->swp);
+	}
+	n = batch_start(batch, ranges);
+	spin_lock(&batch->mm->pt_lock);
+	batch_evict(batch);
+	spin_unlock(&batch->mm->pt_lock);
+	while (n)
+		mmu_notifier_invalidate_range_end(&ranges[--n]);
+	for (entry = batch->entries; entry < end; entry++)
+		if (entry->swp)
+			freed += !swap_out_rest(
+				entry->page, entry->swp,
+				unmap_more(entry->page, entry->swp, NULL));
+	return freed;
 }

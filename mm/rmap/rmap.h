@@ -139,6 +139,31 @@ must_check int evict_to(struct page *page, struct page *to);
  */
 must_check int swap_out(struct page *page);
 
+#define EVICT_BATCH 16u /* entries that one flush is made for               */
+
+/* Pages that entries of one mm map; no page is there twice. */
+struct evict_batch {
+	struct mm *mm;
+	unsigned count; /* used of entries[]                                 */
+	struct evict_entry {
+		struct page *page; /* with a reference of the caller's       */
+		va_t va;           /* where mm maps it                       */
+		/* of swap_out_batch(): */
+		uint64_t *slot; /* of the cleared entry, or NULL             */
+		uint64_t old;   /* the cleared entry                         */
+		uint32_t swp;   /* 0: the page stays                         */
+	} entries[EVICT_BATCH];
+};
+
+/*
+ * Do swap_out() for each page of the batch, with one flush for all the entries of
+ * 4 KiB that the batch names; other mappings are flushed one by one.  Each page is
+ * written after that flush.  No region of the addresses is MAP_LOCKED.
+ * Context: may sleep; mm->lock held to read, no later lock.
+ * Returns how many frames become free when the caller drops its references.
+ */
+unsigned swap_out_batch(struct evict_batch *batch);
+
 /*
  * Count the mappings of page that were used since the last call, by a CPU or a
  * secondary MMU, clear their accessed bits, and flush, so that the next use is

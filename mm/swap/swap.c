@@ -282,27 +282,53 @@ int swap_out_write(struct page *page, swp_t swp)
 	return ret ? err(EIO) : 0;
 }
 
+/* Take the frame out of the cache if its content is stored, and only the cache and
+ * the caller have references.  Returns whether that was so.
+ * Context: swap.lock held. */
+static always_inline bool cache_leave(swp_t swp, struct page *page)
+{
+	uint64_t word = slot_read(swp);
+
+	require(spin_held(&swap.lock));
+	/* A user of the page has taken its reference under swap.lock. */
+	if (slot_frame(word) != page || !(word & SLOT_STORED) ||
+	    page_count(page) != 2 * PAGE_REF)
+		return false;
+	cache_remove(swp, page);
+	swap.stat.outs++;
+	return true;
+}
+
 bool swap_out_end(struct page *page, swp_t swp)
 {
-	uint64_t word;
 	bool out;
 
 	require(locks_below(RANK_SWAP));
 	spin_lock(&swap.lock);
-	word = slot_read(swp);
-	assert(word & SLOT_WRITING);
-	/* A user of the page has taken its reference under swap.lock. */
-	out = slot_frame(word) == page && (word & SLOT_STORED) &&
-	      page_count(page) == 2 * PAGE_REF;
-	if (out)
-		cache_remove(swp, page);
+	assert(slot_read(swp) & SLOT_WRITING);
+	out = cache_leave(swp, page);
 	slot_clear(swp, SLOT_WRITING);
-	swap.stat.outs += out;
 	spin_unlock(&swap.lock);
 	if (out)
 		page_put(page);
 	swap_drop(swp);
 	return out;
+}
+
+void swap_cache_put(struct page *page)
+{
+	bool out = false;
+	swp_t swp;
+
+	require(locks_below(RANK_SWAP));
+	spin_lock(&swap.lock);
+	swp = page_swp(page);
+	if (swp && !(slot_read(swp) & (SLOT_READING | SLOT_WRITING)))
+		out = cache_leave(swp, page);
+	page_put(page); /* under the lock: swap_out_end() counts, too */
+	spin_unlock(&swap.lock);
+	if (out)
+		page_put(page);
 }
 
 /* ---- in -------------------------------------------------------------------- */

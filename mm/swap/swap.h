@@ -99,6 +99,12 @@ must_check int swap_out_write(struct page *page, swp_t swp);
  */
 bool swap_out_end(struct page *page, swp_t swp);
 
+/*
+ * Do page_put() for a thread that has looked at the page, and may have kept another's
+ * swap-out from freeing it: then it is freed here.  Context: any that may take RANK_SWAP.
+ */
+void swap_cache_put(struct page *page);
+
 /* ---- in -------------------------------------------------------------------- */
 
 /*

@@ -8,6 +8,7 @@
 #include "arch/uaccess.h"
 #include "kernel/panic.h"
 #include "mm/core/mm.h"
+#include "mm/reclaim/reclaim.h"
 #include "mm/rmap/rmap.h"
 #include "mm/space/swap_in.h"
 #include "mm/swap/ram_store.h"
@@ -69,6 +70,38 @@ static uint64_t all_in(struct mm *mm, unsigned n)
 	start = bench_stop(start);
 	mm_bind(NULL);
 	return start;
+}
+
+/* Reclaim all n pages, which were not used since the hand passed them. */
+static uint64_t all_reclaimed(struct mm *mm, unsigned n)
+{
+	uint64_t start;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct page *page = page_at(mm, P(i));
+
+		page_referenced(page);
+		page_put(page);
+	}
+	start = bench_start();
+	assert(mm_reclaim(mm, n) == n);
+	return bench_stop(start);
+}
+
+BENCH(reclaim, "unused pages found and swapped out, one flush for a batch")
+{
+	enum {
+		N = 1000
+	};
+	struct mm *mm = begin(N);
+
+	bench_report("reclaim_1k", all_reclaimed(mm, N), N, "instructions");
+	all_in(mm, N);
+	mm_bind(mm);
+	bench_report("reclaim_loaded_1k", all_reclaimed(mm, N), N,
+		     "instructions");
+	mm_bind(NULL);
+	end(mm);
 }
 
 BENCH(swap, "pages to a store in RAM and back, faults that find the cache")

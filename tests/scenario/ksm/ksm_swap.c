@@ -5,6 +5,7 @@
 #include "kernel/err.h"
 #include "mm/check/check.h"
 #include "mm/core/entry.h"
+#include "mm/reclaim/reclaim.h"
 #include "tests/fixture/mm/ksm_fixture.h"
 #include "tests/fixture/mm/swap_fixture.h"
 
@@ -126,5 +127,25 @@ TEST(ksm_swap, page_in_the_cache_is_not_merged,
 	mm_put(child);
 	mm_put(mm);
 	mm_put(other);
+	swap_fixture_end();
+}
+
+TEST(ksm_swap, merged_page_is_in_a_batch_once,
+     "a merged page that an address space maps twice is one frame for reclaim")
+{
+	struct mm *a, *b;
+
+	swap_fixture_begin(8);
+	a = ksm_equal(2, 'E');
+	b = ksm_equal(2, 'E');
+	ksm_scans(2);
+	REQUIRE(is_merged(a, P(0)) && is_merged(a, P(1)));
+	make_old(a, 2);
+	EXPECT_EQ(mm_reclaim(a, 2), 1);
+	EXPECT(swapped_at(a, P(1)) && swapped_at(b, P(0)));
+	EXPECT_EQ(swap_stat().outs, 1);
+	EXPECT_EQ(rd(a, P(1)), 'E');
+	mm_put(a);
+	mm_put(b);
 	swap_fixture_end();
 }

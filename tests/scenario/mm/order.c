@@ -10,7 +10,8 @@
 #include "kernel/err.h"
 #include "mm/core/entry.h"
 #include "mm/frame/pmm.h"
-#include "tests/fixture/mm/sync_point.h"
+#include "mm/reclaim/reclaim.h"
+#include "tests/fixture/mm/swap_fixture.h"
 
 static struct {
 	struct mm *mm;
@@ -277,5 +278,59 @@ TEST_SMP(order, gone_means_flushed,
 		EXPECT_EQ(second.early, 0);
 		page_put(page);
 		mm_put(mm);
+	}
+}
+
+/* ---- between the clears and the flush of a batch -------------------------- */
+
+/* The lock is held, and was since the clears: the second thread is still waiting. */
+static void second_waits(uint64_t mm, uint64_t start, void *unused)
+{
+	if (mm != (uint64_t)second.mm || !atomic_load(&second.begun))
+		return;
+	for (unsigned i = 0; i < PATIENCE && !atomic_load(&second.done); i++)
+		cpu_pause();
+	second.early += atomic_load(&second.done);
+}
+
+static void reclaim_it(void *mm)
+{
+	mm_bind(mm);                   /* so that there is a CPU to flush */
+	EXPECT(mm_reclaim(mm, 2) > 0); /* op_fault takes one back */
+	mm_bind(NULL);
+}
+
+TEST_SMP(order, batch_is_flushed_under_the_lock,
+	 "while a batch of pages is being evicted, no other operation finds an "
+	 "entry cleared and returns before the flush (B17, C31, C78, H39, H40)",
+	 2)
+{
+	static int (*const ops[])(struct mm *) = { op_protect, op_discard,
+						   op_fault };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
+		struct mm *mm = swap_fixture(4, 2);
+		struct task first, other;
+
+		make_old(mm, 2);
+		second.mm = mm;
+		second.op = ops[i];
+		second.early = 0;
+		atomic_store(&second.looks, 0);
+		atomic_store(&second.begun, false);
+		atomic_store(&second.done, false);
+		hook("pte_clear", let_second_try, NULL);
+		hook("tlb_flush", second_waits, NULL);
+		spawn_on(&first, BIT(0), reclaim_it, mm);
+		while (!atomic_load(&second.looks))
+			yield();
+		spawn_on(&other, BIT(1), second_comes, NULL);
+		join(&first);
+		join(&other);
+		unhook("tlb_flush");
+		unhook("pte_clear");
+		EXPECT_EQ(second.early, 0);
+		mm_put(mm);
+		swap_fixture_end();
 	}
 }
