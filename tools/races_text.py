@@ -231,6 +231,14 @@ lock is held from the first clear to the flush ([RECLAIM.md](../mm/swap/RECLAIM.
      "discard_beside_a_batch",
      "The flush precedes the unlock, and so the discard: the device reads the new page ({DMA read A = 7}).",
      "race-batch-no-flush, race-batch-in-time"),
+    ("28", "Two threads that bring one page back",
+     """What breaks: what a thread has written is lost. Two threads fault one swapped page. Each reads the slot into a frame of its own, and the
+second maps its frame over the first (Linux 13ddaf26be32, CVE-2024-26759: two reads past the swap cache).""",
+     "two_that_bring_a_page_back_lose_a_write",
+     "T1 has read the slot ({reads the slot}). T0's store brings the page back and writes 11 ({write A = 11}); then T1 maps its own page ({maps page 2}), and 10 is read.",
+     "two_that_bring_a_page_back_meet",
+     "T1's frame is in the swap cache from before its read. T0 finds it there and waits; both map it, and the store ({write A = 11}) is kept.",
+     "race-read-not-awaited, race-entry-looked-at"),
 ]
 
 # The same of a guest; last the form whose tables are shown, and without a right order of its own

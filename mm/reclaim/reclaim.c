@@ -20,7 +20,12 @@
 #include "mm/rmap/rmap.h"
 #include "mm/swap/swap.h"
 
-#define TURNS 3 /* in the last one used pages go, too                       */
+/*
+ * Ends of the address space that the hand comes to: of the turn in which it begins only a
+ * part is left, in a whole turn each page loses its accessed bits, in the next one each
+ * page that was not used since can go, and in the last one used pages go, too.
+ */
+#define TURNS 4
 
 /* Return the page of the entry with a reference, if it may be swapped out, or NULL.
  * The caller holds the pt_lock of the entry. */

@@ -21,7 +21,7 @@
 
 /*
  * Swap out up to n pages of mm, least recently used first, as far as one turn of
- * the hand tells.  If all are in use some go nevertheless, after two turns.
+ * the hand tells.  If all are in use some go nevertheless, after two whole turns.
  * Context: may sleep; any that may take RANK_MM.
  * Pages that their owner has given up (lazy.h) are dropped instead.
  * Returns how many frames were freed: without a store, or if it is full or fails, only

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * swap.c - a page is written to a swap store: experiment 26
+ * swap.c - a page is written to a swap store, and comes back: experiments 26, 28
  *
  * What is stored is the page only if no MMU can write to its frame any more.  A device
  * whose entries were flushed too early writes to a frame that is free.
  */
+#include "kernel/string.h"
+#include "mm/core/entry.h"
 #include "mm/frame/pmm.h"
+#include "mm/space/replace.h"
 #include "mm/swap/swap.h"
 #include "tests/fixture/mm/swap_fixture.h"
 #include "tests/race/race.h"
@@ -95,4 +98,96 @@ IOMMU_TEST(
 	"is stored, and the device does not reach the frame")
 {
 	EXPECT_EQ(swapped(s, SVA), 77);
+}
+
+/* ---- 28: two threads bring one page back ---------------------------------- */
+
+static struct sync_point has_read;
+
+/* What a swap-in without a cache does: T1 reads A's slot into a page of its own, and maps
+ * that when it has the content. */
+static void bring_a_copy(void *unused)
+{
+	struct page *own = page_alloc();
+
+	REQUIRE(own);
+	REQUIRE(entry_swapped(entry_at(mm, A)));
+	memset(page_va(own), 0, PAGE_SIZE);
+	*(uint64_t *)page_va(own) = 10; /* as the store has it */
+	says("reads the slot into page 2");
+	sync_point_enter(&has_read);
+	says("maps page 2");
+	page = page_at(mm, A);
+	REQUIRE(page && !mm_replace_page(mm, A, page, own));
+	page_put(page);
+	page_put(own);
+}
+
+static void load_a(void *unused)
+{
+	cpu_reads(mm, A);
+}
+
+static void store_11(void *unused)
+{
+	cpu_writes(mm, A, 11);
+}
+
+/* A is in swap. */
+static void in_swap_begin(struct iommu_fixture *s)
+{
+	FIXTURE_NEEDS(s, caches);
+	swap_fixture_begin(8);
+	mm = process(1, "P");
+	client_join(&client, s, 0, mm, SVA);
+	swap_out_pages(mm, 0, 1);
+	sync_point_set(&has_read, NULL, NULL);
+	explain_begin();
+}
+
+/* Return what A holds for a CPU, and expect the same for the device. */
+static uint64_t in_swap_end(void)
+{
+	uint64_t v = cpu_reads(mm, A);
+
+	EXPECT_EQ(device_reads(&client, A), v);
+	explain_end();
+	client_leave(&client);
+	mm_put(mm);
+	swap_fixture_end();
+	return v;
+}
+
+IOMMU_TEST(race, two_that_bring_a_page_back_lose_a_write,
+	   "if two threads each read a swapped page into a page of their own, "
+	   "what "
+	   "one has written is lost (C73, H47)")
+{
+	in_swap_begin(s);
+	go(&t1, 1, "T1", bring_a_copy, NULL);
+	sync_point_await(&has_read);
+	done_by(0, "T0", store_11, NULL);
+	sync_point_release(&has_read);
+	join(&t1);
+	EXPECT_EQ(in_swap_end(), 10);
+}
+
+IOMMU_TEST(race, two_that_bring_a_page_back_meet,
+	   "two threads that bring one page back meet in the swap cache: the "
+	   "second "
+	   "waits for the read of the first, and no write is lost (C73, H47)")
+{
+	in_swap_begin(s);
+	swap_fixture_stop(&has_read, NULL);
+	go(&t1, 1, "T1", load_a, NULL);
+	sync_point_await(&has_read);
+	swap_fixture_stop(NULL, NULL);
+	go(&t0, 0, "T0", store_11, NULL);
+	still_waits(&t0);
+	says("the read of the slot ends");
+	sync_point_release(&has_read);
+	join(&t1);
+	join(&t0);
+	EXPECT_EQ(swap_fixture_reads(), 1);
+	EXPECT_EQ(in_swap_end(), 11);
 }

@@ -65,6 +65,31 @@ TEST(reclaim, pages_in_constant_use_go_too,
 	swap_fixture_end();
 }
 
+/* Hook of reclaim_page: use all pages but page 3, before the hand is there again. */
+static void use_all_but_3(uint64_t a, uint64_t b, void *mm)
+{
+	for (unsigned i = 0; i < 8; i++)
+		if (i != 3 && !swapped_at(mm, P(i)))
+			EXPECT_EQ(rd(mm, P(i)), i + 1);
+}
+
+TEST(reclaim, a_turn_is_a_whole_one,
+     "a reclaim that begins in the middle of the address space finds the one "
+     "page "
+     "that is not used, behind where it began, before any used page goes (C74)")
+{
+	struct mm *mm = swap_fixture(8, 8);
+
+	mm->hand = P(4);
+	hook("reclaim_page", use_all_but_3, mm);
+	EXPECT_EQ(mm_reclaim(mm, 1), 1);
+	unhook("reclaim_page");
+	for (unsigned i = 0; i < 8; i++)
+		EXPECT_EQ(swapped_at(mm, P(i)), i == 3);
+	mm_put(mm);
+	swap_fixture_end();
+}
+
 TEST(reclaim, hand_goes_on, "the next reclaim begins where the last one ended")
 {
 	struct mm *mm = swap_fixture(8, 6);

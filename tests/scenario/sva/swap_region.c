@@ -117,6 +117,49 @@ static void swap_region_devices_stream(struct iommu_fixture *s)
 	swap_fixture_end();
 }
 
+/* ---- a hot set that only a device uses --------------------------------- */
+
+#define HOT   8u           /* pages                                          */
+#define EVERY 4u           /* of the stream, between two uses of each of them */
+#define WARM  (2 * MEMORY) /* of the stream: then each had a whole turn       */
+
+/* A CPU writes a stream of pages once each; a device reads a few again and again.  Of
+ * those none is swapped out once the hand has gone round.  (A device that walks the mm's
+ * own table sets no accessed bit: it has no such test.) */
+static void swap_region_hot_set_stays(struct iommu_fixture *s)
+{
+	unsigned early = 0, late = 0;
+	struct mm *mm;
+
+	swap_fixture_begin(2 * REGION);
+	mm = fixture_mm(s, REGION);
+	mm_set_limit(mm, MEMORY);
+	fixture_bind(s, 0, mm);
+	for (unsigned i = 0; i < REGION; i++) {
+		REQUIRE(!wr(mm, P(i), i + 1));
+		for (unsigned k = 0; i % EVERY == 0 && k < HOT && k <= i; k++) {
+			*(i < WARM ? &early : &late) += swapped_at(mm, P(k));
+			EXPECT_EQ(fixture_load(s, 0, P(k)), k + 1);
+		}
+	}
+	test_note(
+		"%u uses found a page in swap before the hand had gone round, "
+		"%u after; %lu pages out",
+		early, late, swap_stat().outs);
+	EXPECT_EQ(late, 0);
+	EXPECT(swap_stat().outs >= REGION - MEMORY);
+	swap_fixture_end();
+}
+
+USER_TEST_AS(
+	swap_region, hot_set_stays, mirror, USER_MIRROR, qemu,
+	"pages that only a device uses stay in memory beside a stream of pages "
+	"that are used once (B36, C74)");
+USER_TEST_AS(
+	swap_region, hot_set_stays, mirror, USER_MIRROR, model,
+	"pages that only a device uses stay in memory beside a stream of pages "
+	"that are used once, on the strict model (B36, C74)");
+
 USER_TEST_IN(
 	swap_region, devices_stream, sva, USER_SVA, qemu,
 	"two devices that walk the mm's page table stream over a region of "
