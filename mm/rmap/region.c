@@ -123,15 +123,13 @@ void region_remove(struct region *r)
 	region_free(r);
 }
 
-void region_resize(struct region *r, va_t start, va_t end)
+void region_set_end(struct region *r, va_t end)
 {
 	require(mm_lock_held_write(r->mm));
-	assert(range_valid(start, end));
+	assert(range_valid(r->start, end));
 	region_detach(r);
 	rmap_lock_write(r);
 	rmap_remove(r);
-	r->pgoff += (int64_t)(start - r->start) >> PAGE_SHIFT;
-	r->start = start;
 	r->end = end;
 	rmap_insert(r);
 	rmap_unlock_write(r);

@@ -51,10 +51,10 @@ void region_attach(struct region *r);
 void region_remove(struct region *r);
 
 /*
- * Change the boundaries, into free addresses; pgoff follows start.  Takes the
- * region's rmap lock.  Context: r->mm->lock held to write.
+ * Move the region's end, up into free addresses or down.  Takes the region's rmap lock.
+ * Context: r->mm->lock held to write.
  */
-void region_resize(struct region *r, va_t start, va_t end);
+void region_set_end(struct region *r, va_t end);
 
 /*
  * Split regions at start and at end, so that none crosses either.  A caller that

@@ -126,7 +126,7 @@ static int map_region(struct mm *mm, const struct mapping *m)
 	if (region_first(mm, m->start, m->end))
 		unmap_regions(mm, m->start, m->end);
 	if (before)
-		region_resize(before, before->start, m->end);
+		region_set_end(before, m->end);
 	else
 		region_publish(r);
 	region_join(mm, m->start, m->end);

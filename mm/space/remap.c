@@ -292,7 +292,7 @@ static int remap_locked(struct mm *mm, const struct remap *m, va_t *where)
 	if (m->new_len < m->old_len)
 		unmap_regions(mm, m->old + m->new_len, m->old + m->old_len);
 	else if (!to && m->new_len > m->old_len)
-		region_resize(r, m->old, m->old + m->new_len);
+		region_set_end(r, m->old + m->new_len);
 	*where = to ? to : m->old;
 	return 0;
 }

@@ -34,6 +34,15 @@ static void disk_end(void)
 	disk_store_close(&disk);
 }
 
+TEST(swap_disk, disk_out_of_reach_is_none,
+     "a disk that lies beyond the engine's address bits, or that is not there, "
+     "is no store")
+{
+	struct dma_engine near = { .name = "near", .address_bits = 24 };
+
+	EXPECT_EQ(disk_store_open(&disk, iommu_machine(), &near), -ENODEV);
+}
+
 TEST(swap_disk, pages_come_back,
      "pages that are swapped out lie on the disk, moved by DMA, and come back "
      "with "

@@ -79,6 +79,9 @@ TEST(notifier, get_shares_one_notifier_per_mm,
 	mmu_notifier_put(&a->mn);
 	mmu_notifier_synchronize();
 	EXPECT_EQ(n_freed, 0);
+	wr(mm, VA, 1);
+	EXPECT_EQ(mm_discard(mm, P(0), P(1)), 0);
+	EXPECT_RECORDED(a, "start clear 0-1; range 0-1; end 0-1");
 	mmu_notifier_put(&a->mn);
 	b = get(mm);
 	EXPECT(b != a);

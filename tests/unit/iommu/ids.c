@@ -332,6 +332,7 @@ TEST(ids, memory_of_firmware_finds_its_place,
 	EXPECT_EQ(domain_map(w.d, w.pa, page_pa(other), PAGE_SIZE, RW), 0);
 	EXPECT_EQ(domain_attach(w.d, DEV, 0), -EBUSY);
 	EXPECT_EQ(driver_read(w.v, DEV, IOVA), 0);
+	EXPECT_EQ(domain_map(w.d, w.pa, w.pa, PAGE_SIZE, RW), -EEXIST);
 	EXPECT_EQ(domain_unmap(w.d, w.pa, w.pa + PAGE_SIZE), 0);
 	EXPECT_EQ(domain_attach(w.d, DEV, 0), 0);
 	EXPECT_EQ(domain_detach(w.d, DEV), 0);
