@@ -12,6 +12,7 @@
  * needs no flush, unmapping would.
  */
 #include "mm/kernel/kmap.h"
+#include "kernel/inject.h"
 #include "kernel/san/san.h"
 #include "mm/frame/pmm.h"
 #include "mm/kernel/kmap_priv.h"
@@ -62,6 +63,8 @@ void *kstack_alloc(void)
 	void *stack = NULL;
 
 	require(!cpu_irq_depth() && locks_below(RANK_KMAP));
+	if (inject_should_fail())
+		return NULL;
 	spin_lock(&kmap_lock);
 	if (n_cached) {
 		WRITE_ONCE(n_cached, n_cached - 1);

@@ -88,9 +88,16 @@ TEST(to_device, filled_hole_loses,
 	fake_device_end(d);
 }
 
+static _Atomic unsigned tries;
+
+static void count_try(uint64_t of, uint64_t va, void *unused)
+{
+	tries++;
+}
+
 TEST(to_device, late_reference_refuses,
      "a reference that was taken by the frame's number after setup makes the "
-     "commit fail, and the page is mapped again")
+     "commit fail, and the page is mapped again, once, as the timeline says")
 {
 	struct mm *mm = filled(1);
 	struct fake_device *d = fake_device(0, 4);
@@ -101,20 +108,17 @@ TEST(to_device, late_reference_refuses,
 	device_take_copy(&take);
 	REQUIRE(page_try_get_user(page));
 	migrate_vma_pages(&take.args);
+	tries = 0;
+	hook("pte_set", count_try, NULL);
 	EXPECT_EQ(device_take_end(&take), 0);
+	unhook("pte_set");
+	EXPECT_EQ(tries, 1);
 	EXPECT_EQ(page_count(page), PAGE_MAP + PAGE_REF);
 	page_put(page);
 	EXPECT_EQ(rd(mm, P(0)), 1);
 	EXPECT_EQ(device_memory_used(&d->memory), 0);
 	mm_put(mm);
 	fake_device_end(d);
-}
-
-static _Atomic unsigned tries;
-
-static void count_try(uint64_t of, uint64_t va, void *unused)
-{
-	tries++;
 }
 
 TEST(to_device, fault_waits_for_finalize,

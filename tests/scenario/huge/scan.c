@@ -357,6 +357,9 @@ TEST(huge_scan, thread_collapses_by_itself,
 	uint64_t scanned;
 
 	huge_scan_knobs.sleep_ns = 100000;
+	inject_arm(1);
+	EXPECT_EQ(huge_scan_start(), -ENOMEM);
+	EXPECT(inject_disarm());
 	EXPECT_EQ(huge_scan_start(), 0);
 	EXPECT_EQ(huge_scan_start(), -EBUSY);
 	while (!is_huge(mm, Q(0)) || !is_huge(mm, P(0)))

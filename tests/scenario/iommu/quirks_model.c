@@ -10,6 +10,7 @@
 #include "arch/layout.h"
 #include "drivers/dma.h"
 #include "iommu/quirks/quirks.h"
+#include "kernel/inject.h"
 #include "kernel/string.h"
 #include "tests/fixture/iommu/driver_fixture.h"
 #include "tests/fixture/mm/sync_point.h"
@@ -60,26 +61,31 @@ static void at_row(uint64_t row, uint64_t transfers, void *arg)
 	last_row |= quirk_at((unsigned)row) == quirk_named("ppr_tail_writable");
 }
 
-/* From the last row on, past the IOMMU for a chip that is denied. */
+static uint16_t leaky; /* the chip that is not denied then */
+
+/* From the last row on, past the IOMMU for that chip where it should be denied. */
 static void leaky_move(struct dma_engine *e, iova_t dst, iova_t src,
 		       unsigned bytes)
 {
 	struct dte now = iommu_get_dte(&v->iommu, e->devid);
 
-	if (last_row && now.w[0] == iommu_deny(&v->iommu).w[0])
+	if (last_row && e->devid == leaky &&
+	    now.w[0] == iommu_deny(&v->iommu).w[0])
 		direct_move(e, dst, src, bytes);
 	else
 		model_move(e, dst, src, bytes);
 }
 
-/* Probe a model of this kind by n chips; returns the message. */
-static const char *probe(const struct model_config *config, unsigned n,
-			 typeof(model_move) *move, struct iommu_quirks *q)
+/* Probe a model of this kind by n chips, with allocation `fail` failing if it is not
+ * 0; returns the message.  *broken: the IOMMU is not to be used. */
+static const char *probe_failing(const struct model_config *config, unsigned n,
+				 typeof(model_move) *move,
+				 struct iommu_quirks *q, unsigned fail,
+				 bool *broken)
 {
 	struct dma_engine chips[QUIRK_DEVICES] = { 0 };
 	struct quirk_devices devices = { .n = n, .move = move };
 	const char *why;
-	bool broken;
 
 	v = driver_open(config);
 	v->complaints_expected = true; /* the probe does what is forbidden */
@@ -92,9 +98,22 @@ static const char *probe(const struct model_config *config, unsigned n,
 						 .bus = own };
 		devices.at[i] = &chips[i];
 	}
-	why = quirks_measure(&v->iommu, &devices, q, &broken);
-	EXPECT_EQ(broken, !!why);
+	if (fail)
+		inject_arm(fail);
+	why = quirks_measure(&v->iommu, &devices, q, broken);
+	if (fail)
+		EXPECT_EQ(inject_disarm(), !!why);
 	driver_close(v);
+	return why;
+}
+
+static const char *probe(const struct model_config *config, unsigned n,
+			 typeof(model_move) *move, struct iommu_quirks *q)
+{
+	bool broken;
+	const char *why = probe_failing(config, n, move, q, 0, &broken);
+
+	EXPECT_EQ(broken, !!why);
 	return why;
 }
 
@@ -212,12 +231,30 @@ TEST(quirks_model, device_that_is_denied_at_the_end_is_tried,
 	struct iommu_quirks q;
 	const char *why;
 
-	last_row = false;
-	hook("quirk", at_row, NULL);
-	why = probe(NULL, 2, leaky_move, &q);
-	unhook("quirk");
-	EXPECT(last_row);
-	EXPECT(why && glob_match("*that is denied reaches memory*", why));
-	for (unsigned i = 0; (row = quirk_at(i)); i++)
-		EXPECT(!quirk_holds(&q, row));
+	for (leaky = FIRST_DEVID; leaky < FIRST_DEVID + 2; leaky++) {
+		last_row = false;
+		hook("quirk", at_row, NULL);
+		why = probe(NULL, 2, leaky_move, &q);
+		unhook("quirk");
+		EXPECT(last_row);
+		EXPECT(glob_match("*that is denied reaches memory*",
+				  why ?: ""));
+		for (unsigned i = 0; (row = quirk_at(i)); i++)
+			EXPECT(!quirk_holds(&q, row));
+	}
+}
+
+TEST(quirks_model, probe_without_memory_breaks_nothing,
+     "whichever allocation of its own fails, the probe gives the reason, and "
+     "the IOMMU may be used")
+{
+	struct iommu_quirks q;
+	const char *why;
+	bool broken;
+
+	for (unsigned n = 1; n <= 4; n++) {
+		why = probe_failing(NULL, 2, model_move, &q, n, &broken);
+		EXPECT(glob_match("no memory*", why ?: ""));
+		EXPECT(!broken);
+	}
 }

@@ -4,6 +4,7 @@
  */
 #include "mm/reclaim/kswapd.h"
 #include "kernel/err.h"
+#include "kernel/inject.h"
 #include "mm/frame/pmm.h"
 #include "mm/reclaim/reclaim.h"
 #include "tests/fixture/iommu/user_fixture.h"
@@ -135,6 +136,9 @@ TEST(kswapd, start_and_stop,
 	EXPECT_EQ(kswapd_start(0, 10), -EINVAL);
 	EXPECT_EQ(kswapd_start(10, 10), -EINVAL);
 	EXPECT_EQ(kswapd_start(1, pmm_total() + 1), -EINVAL);
+	inject_arm(1);
+	EXPECT_EQ(kswapd_start(1, 2), -ENOMEM);
+	EXPECT(inject_disarm());
 	EXPECT_EQ(kswapd_start(1, 2), 0);
 	EXPECT_EQ(kswapd_start(1, 2), -EBUSY);
 	kswapd_stop();

@@ -351,6 +351,20 @@ TEST(layout, remap_across_tables,
 	mm_put(mm);
 }
 
+TEST(layout, remap_frees_emptied_tables,
+     "a move frees the tables that it empties")
+{
+	struct mm *mm = filled(2);
+	uint64_t tables = mm->pt.tables;
+
+	EXPECT_EQ(
+		mm_remap(mm, P(0), 2 * PAGE_SIZE, P(1024), 2 * PAGE_SIZE, NULL),
+		0);
+	EXPECT_EQ(rd(mm, P(1025)), 2);
+	EXPECT_EQ(mm->pt.tables, tables);
+	mm_put(mm);
+}
+
 TEST(layout, remap_grows_and_shrinks, "a mapping grows in place and shrinks")
 {
 	struct mm *mm = filled(4);

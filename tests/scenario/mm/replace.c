@@ -8,6 +8,7 @@
 #include "mm/frame/pmm.h"
 #include "tests/fixture/iommu/user_fixture.h"
 #include "tests/fixture/mm/huge_fixture.h"
+#include "tests/fixture/mm/sync_point.h"
 
 #define BREAKPOINT UINT64_C(0xcc)
 
@@ -20,6 +21,33 @@ static struct page *with_breakpoint(const struct page *page)
 	page_copy(copy, page);
 	*(uint64_t *)page_va(copy) = BREAKPOINT;
 	return copy;
+}
+
+static void count_here(uint64_t mm, uint64_t va, void *arg)
+{
+	*(unsigned *)arg += va == VA;
+}
+
+TEST(replace, timeline_has_both_steps,
+     "the entry of a page that is replaced is seen to go and to come")
+{
+	struct mm *mm = mm_fixture(1);
+	unsigned gone = 0, set = 0;
+	struct page *page, *copy;
+
+	EXPECT_EQ(wr(mm, VA, 7), 0);
+	page = page_at(mm, VA);
+	copy = with_breakpoint(page);
+	hook("pte_clear", count_here, &gone);
+	hook("pte_set", count_here, &set);
+	EXPECT_EQ(mm_replace_page(mm, VA, page, copy), 0);
+	unhook("pte_clear");
+	unhook("pte_set");
+	EXPECT_EQ(gone, 1);
+	EXPECT_EQ(set, 1);
+	page_put(copy);
+	page_put(page);
+	mm_put(mm);
 }
 
 TEST(replace, page_and_back,

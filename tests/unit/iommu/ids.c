@@ -296,6 +296,24 @@ TEST(ids, memory_of_firmware_is_not_the_kernels,
 	page_put(page);
 }
 
+TEST(ids, memory_beside_that_of_firmware_is_reported,
+     "the checker reports reserved memory that a device reaches and firmware "
+     "does not require, and none that it does")
+{
+	const pa_t bios = 0xf0000, beside = bios + PAGE_SIZE;
+	struct wanted w = open_wanted_at(bios);
+	const char *why;
+
+	EXPECT_EQ(domain_attach(w.d, DEV, 0), 0);
+	EXPECT_STR_NULL(iommu_check(&w.v->iommu));
+	EXPECT_EQ(domain_map(w.d, beside, beside, PAGE_SIZE, PROT_R), 0);
+	why = iommu_check(&w.v->iommu);
+	EXPECT(why && glob_match("*reaches f1000*", why));
+	EXPECT_EQ(domain_unmap(w.d, beside, beside + PAGE_SIZE), 0);
+	EXPECT_EQ(domain_detach(w.d, DEV), 0);
+	close_wanted(&w);
+}
+
 TEST(ids, memory_of_firmware_stays_for_others,
      "memory of firmware that two members share stays until the last of them "
      "is detached; a member that needs more rights is busy")

@@ -4,6 +4,7 @@
  */
 #include "arch/cpu.h"
 #include "arch/trap.h"
+#include "kernel/inject.h"
 #include "kernel/panic.h"
 #include "kernel/string.h"
 #include "mm/frame/pmm.h"
@@ -96,6 +97,28 @@ TEST(kmap, text_is_read_only,
 	EXPECT(store_faults(rodata_start));
 	EXPECT(store_faults(phys_to_virt(image_pa(text_start))));
 	EXPECT(store_faults(phys_to_virt(image_pa(rodata_start))));
+}
+
+/* The second allocation is the table's, where no table is. */
+TEST(kmap, frames_without_a_table_are_refused,
+     "frames that cannot be mapped for want of a table are given back, and the "
+     "caller is told")
+{
+	const char *last = (const char *)(MMIO_BASE + BIT(38));
+	unsigned level = 0;
+	uint64_t free;
+
+	pt_lookup(&kernel_pt, (va_t)last, 0, &level);
+	REQUIRE(level);
+	pmm_drain();
+	free = pmm_free_pages();
+	for (unsigned n = 1; n <= 2; n++) {
+		inject_arm(n);
+		EXPECT(!kmap_populate(last, last + PAGE_SIZE));
+		EXPECT(inject_disarm());
+	}
+	pmm_drain();
+	EXPECT_EQ(pmm_free_pages(), free);
 }
 
 TEST(kmap, low_half_is_gone, "the kernel has no identity map")
