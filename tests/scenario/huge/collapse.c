@@ -32,12 +32,6 @@ static struct huge_stat counted(void)
 	return now;
 }
 
-static uint64_t free_now(void)
-{
-	pmm_drain();
-	return pmm_free_pages();
-}
-
 TEST(huge_collapse, copies_512_pages,
      "a collapse maps a copy of 512 pages by one writable entry, frees the "
      "pages, and keeps their table for the split")

@@ -9,12 +9,6 @@
  * huge.c - pages of 2 MiB are made and split (mm/huge/HUGE.md)
  */
 
-static uint64_t free_now(void)
-{
-	pmm_drain();
-	return pmm_free_pages();
-}
-
 /* ---- first touch ---------------------------------------------------------- */
 
 TEST(huge, first_write_makes_one_entry,

@@ -91,8 +91,7 @@ TEST(hugetlb, pool_grows_and_shrinks,
 
 	pool(POOL); /* or skip */
 	huge_pool_resize(0);
-	pmm_drain();
-	before = pmm_free_pages();
+	before = free_now();
 	EXPECT_EQ(huge_pool_resize(POOL), POOL);
 	EXPECT_EQ(before - pmm_free_pages(), POOL * N);
 	EXPECT_EQ(huge_pool_resize(1), 1);

@@ -13,39 +13,6 @@
 #include "tests/fixture/mm/huge_fixture.h"
 #include "tests/fixture/mm/migrate_fixture.h"
 
-static void halve(struct mm *mm)
-{
-	for (unsigned i = 1; i < N; i += 2)
-		REQUIRE(!mm_discard(mm, P(i), P(i + 1)));
-}
-
-/* Return an mm whose even pages lie in one block, *first on; the odd ones are free. */
-static struct mm *halved(struct page **first)
-{
-	struct mm *mm = huge_filled();
-
-	*first = huge_head(mm);
-	halve(mm);
-	return mm;
-}
-
-static unsigned halved_wrong(struct mm *mm)
-{
-	unsigned n = 0;
-
-	mm_bind(mm);
-	for (unsigned i = 0; i < N; i += 2)
-		n += rd(mm, P(i)) != i + 1;
-	mm_bind(NULL);
-	return n;
-}
-
-static uint64_t free_now(void)
-{
-	pmm_drain();
-	return pmm_free_pages();
-}
-
 /* Expect that the block is empty: a write to it changes nothing of mm. */
 static void expect_emptied(struct page *block, struct page *first)
 {
@@ -65,7 +32,7 @@ TEST(compact, block_is_emptied,
      "block of the caller's")
 {
 	struct page *first, *block;
-	struct mm *mm = halved(&first);
+	struct mm *mm = huge_halved(&first);
 	uint64_t before = free_now();
 	struct compact_stat was, now;
 
@@ -75,7 +42,7 @@ TEST(compact, block_is_emptied,
 	EXPECT_EQ(now.moved - was.moved, N / 2);
 	EXPECT_EQ(now.blocks - was.blocks, 1);
 	expect_emptied(block, first);
-	EXPECT_EQ(halved_wrong(mm), 0);
+	EXPECT_EQ(huge_halved_wrong(mm), 0);
 	EXPECT_EQ(free_now(), before);
 	mm_put(mm);
 }
@@ -116,16 +83,16 @@ TEST(compact, evicted_and_shared_pages_move,
 	struct mm *mm = huge_filled(), *child = fork_of(mm);
 	struct page *first = huge_head(mm), *block, *page;
 
-	halve(mm);
-	halve(child);
+	huge_halve(mm);
+	huge_halve(child);
 	page = page_at(mm, P(2));
 	EXPECT_EQ(try_to_unmap(page), 0);
 	page_put(page);
 	EXPECT_EQ(wr(child, P(4), 5), 0);
 	EXPECT_EQ(block_evacuate(pfn_of(first), &block), 0);
 	expect_emptied(block, first);
-	EXPECT_EQ(halved_wrong(mm), 0);
-	EXPECT_EQ(halved_wrong(child), 0);
+	EXPECT_EQ(huge_halved_wrong(mm), 0);
+	EXPECT_EQ(huge_halved_wrong(child), 0);
 	mm_put(child);
 	mm_put(mm);
 }
@@ -139,7 +106,7 @@ static void refused(struct mm *mm, struct page *first, int error)
 	EXPECT_EQ(block_evacuate(pfn_of(first), &block), error);
 	EXPECT(!block);
 	EXPECT_EQ(free_now(), before);
-	EXPECT_EQ(halved_wrong(mm), 0);
+	EXPECT_EQ(huge_halved_wrong(mm), 0);
 	EXPECT_STR_NULL(mm_check());
 	EXPECT_STR_NULL(pmm_check());
 }
@@ -149,7 +116,7 @@ TEST(compact, what_stays_is_refused,
      "free frames are free afterwards, and every page is found (C71)")
 {
 	struct page *first, *pin, *block;
-	struct mm *mm = halved(&first);
+	struct mm *mm = huge_halved(&first);
 
 	REQUIRE(!pin_pages(mm, P(200), 1, PIN_WRITE, &pin));
 	refused(mm, first, -EBUSY);
@@ -173,16 +140,16 @@ TEST(compact, needs_frames_elsewhere,
      "nothing is lost")
 {
 	struct page *first, *block;
-	struct mm *mm = halved(&first);
+	struct mm *mm = huge_halved(&first);
 
 	inject_arm(1);
 	EXPECT_EQ(block_evacuate(pfn_of(first), &block), -ENOMEM);
 	EXPECT(inject_disarm());
-	EXPECT_EQ(halved_wrong(mm), 0);
+	EXPECT_EQ(huge_halved_wrong(mm), 0);
 	inject_arm(3);
 	EXPECT_EQ(block_evacuate(pfn_of(first), &block), -ENOMEM);
 	EXPECT(inject_disarm());
-	EXPECT_EQ(halved_wrong(mm), 0);
+	EXPECT_EQ(huge_halved_wrong(mm), 0);
 	refused(mm, page_of(0), -EBUSY);
 	EXPECT_EQ(block_evacuate(pfn_of(first), &block), 0);
 	expect_emptied(block, first);
@@ -247,7 +214,7 @@ TEST(compact, fragments_become_a_block,
 		SKIP("taking every frame takes long with more than 512 MiB");
 	other = huge_fixture();
 	EXPECT_EQ(mm_fault(other, R(0), PROT_W), 0); /* it has its tables */
-	mm = halved(&first);
+	mm = huge_halved(&first);
 	chain = memory_in_fragments();
 	compact_stat(&was);
 	EXPECT(!pages_alloc_bare(BLOCK_ORDER));
@@ -255,7 +222,7 @@ TEST(compact, fragments_become_a_block,
 	compact_stat(&now);
 	EXPECT_EQ(now.blocks - was.blocks, 1);
 	EXPECT(entry_huge(entry_at(other, P(0))));
-	EXPECT_EQ(halved_wrong(mm), 0);
+	EXPECT_EQ(huge_halved_wrong(mm), 0);
 	EXPECT_EQ(rd(other, P(N - 1)), 0);
 	mm_put(other);
 	block = block_obtain();
@@ -283,7 +250,7 @@ TEST(compact, failure_is_not_repeated_at_once,
 
 	if (pmm_free_pages() > BIT(17))
 		SKIP("taking every frame takes long with more than 512 MiB");
-	mm = halved(&first);
+	mm = huge_halved(&first);
 	REQUIRE(!pin_pages(mm, P(0), 1, PIN_WRITE, &pin));
 	chain = memory_in_fragments();
 	looks = 0;
