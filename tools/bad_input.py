@@ -65,6 +65,8 @@ def bad_input(case):
     for size in ("1M", "2M"):
         case(f"MEM={size}", f"make -s run MEM={size}", 2, ["needs 64 MiB", "Error 1"])
     case("16 MiB of memory", "make -s run MEM=16M", 2, ["needs 64 MiB", "Error 41"])
+    case("a fixed pool larger than memory", "make -s run T='page.*' APPEND=hugepages=1000000", 0,
+         ["hugepages=1000000: memory has only", "0 failed"])
     case("a wrong memory map", "make -s run APPEND=lie=map", 2, ["wraps around", "Error 41"])
     case("a MADT with a bad checksum", "make -s run SMP=4 T='page.*' APPEND=lie=madt", 0,
          "bad checksum: only this CPU")

@@ -227,6 +227,22 @@ TEST(pt, prune_unhooks_empty_tables,
 	unmake(&pt);
 }
 
+TEST(pt, prune_passes_a_hole,
+     "2 MiB that begin in a hole and end in a table without entries lose that "
+     "table: they are in no single leaf table")
+{
+	unsigned n = 0;
+	struct pt pt;
+
+	REQUIRE(make(&pt));
+	REQUIRE(map_one(&pt, BASE + BIT(21)) == 0);
+	EXPECT_EQ(pt_unmap(&pt, BASE + BIT(20), BASE + 3 * BIT(20)), 0);
+	pt_prune(&pt, BASE + BIT(20), BASE + 3 * BIT(20), release, &n);
+	EXPECT_EQ(n, 3);
+	EXPECT_EQ(pt.tables, 1);
+	unmake(&pt);
+}
+
 TEST(pt, prune_keeps_evicted_entries, "a nonzero entry keeps its table")
 {
 	unsigned n = 0;
