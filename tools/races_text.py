@@ -5,12 +5,12 @@ HEAD = """# Races: what breaks when another MMU is notified late
 
 <!-- Made by `tools/races`, which runs them: edit its text in tools/races_text.py. -->
 
-This page shows nineteen races between the CPU's page table and a device that holds copies of its entries, and
+This page shows twenty-five races between the CPU's page table and a device that holds copies of its entries, and
 [seven](#14-a-guest-that-is-not-kicked) between it and a guest that does. Each race is an
 experiment that is run in two orders with the same steps. The **wrong** order ends with wrong data: its test passes only if a page
 holds, or a device reads, bytes that it must not. The **right** order ends with the right data. mm does the same in both orders; the
 difference is the client of the notifier chain, which in the wrong order flushes in the wrong callback
-([race.h](../tests/race/race.h)); in races 23 and 25 it is a fault, which the test makes step by step in the wrong order. Where the device walks the process's own tables the right client is the kernel's,
+([race.h](../tests/race/race.h)); in races 23, 25 and 31 it is a fault or a split, which the test makes step by step in the wrong order. Where the device walks the process's own tables the right client is the kernel's,
 [sva.h](../iommu/sva/sva.h). The device is QEMU's LSI behind QEMU's IOMMU; every experiment runs on the strict model of the IOMMU
 too, where commands complete late.
 
@@ -239,6 +239,40 @@ second maps its frame over the first (Linux 13ddaf26be32, CVE-2024-26759: two re
      "two_that_bring_a_page_back_meet",
      "T1's frame is in the swap cache from before its read. T0 finds it there and waits; both map it, and the store ({write A = 11}) is kept.",
      "race-read-not-awaited, race-entry-looked-at"),
+    ("29", "A collapse that copies before the flush",
+     """What breaks: a device's write is in a frame that is no longer the page. A collapse copies 512 pages into a block of 2 MiB
+([HUGE.md](../mm/huge/HUGE.md#collapse)); what reaches the old pages after the copy is lost. A flush in end comes after it.""",
+     "collapse_before_the_flush_loses_a_write",
+     "The pages are copied ({512 pages are copied}) while the device still has one of them. Its write is accepted ({DMA write A = 66}) and lost ({read A = 11}).",
+     "collapse_after_the_flush_keeps_every_write",
+     "The flush ({INVALIDATE_IOMMU_PAGES}) comes before the copy ({512 pages are copied}), in which the device is refused ({DMA read A}). It tries again, and its write ({DMA write A = 66}) is in the huge page.",
+     "race-collapse-no-flush, race-end-is-right"),
+    ("30", "A table that a collapse takes away",
+     """What breaks: a device writes to another page of the process. A collapse replaces the entry that led to a table by a huge one; the table is
+used for other pages then (Linux: khugepaged did not notify the secondary MMUs, 2022). As 7a this needs cached directories, and runs on the model only.""",
+     "collapsed_table_is_walked",
+     "The flush removes the leaves, but not the directory that leads to the table of A and B. For B the device walks it, where the entry of Z is now ({the table of A and B}), and its write ({DMA write B = 66}) is in Z ({read Z = 66}).",
+     "collapsed_table_is_flushed",
+     "The flush of 2 MiB names the directories too ({INVALIDATE_IOMMU_PAGES}). The write of B ({DMA write B = 66}) goes by the huge entry.",
+     "race-collapse-no-flush, race-leaves-with-tables"),
+    ("31", "A split that gives a right back",
+     """What breaks: a process writes to its child's memory. A split makes 512 entries of one, and the entry may change until it is replaced: a
+fork or a protect takes W from it, a CPU sets A and D. So it is read under the page-table lock, and replaced by a compare-and-swap. (A split that
+loses D, or a right that the entry still has, makes no wrong data here: no copy in the store could be believed in the place of a block's frame, and
+an access without a right is a fault. The mutants `huge-split-loses-d` and `huge-split-loses-w` are killed by a look at the entries.)""",
+     "split_by_an_old_entry_gives_a_right_back",
+     "T0 reads the entry ({finds the entry of 2 MiB}). T1 forks, which takes W from it. T0 splits by what it has read ({splits it}), and the device writes to the page that the child shares ({DMA write A = 66}).",
+     "split_under_the_lock_keeps_the_right_away",
+     "The split ({split 2 MiB at A}) reads the entry as the fork has left it, and the device's write is refused.",
+     "race-split-loses-nothing, race-split-looks-again"),
+    ("32", "A flush of 4 KiB for 2 MiB",
+     """What breaks: a device writes to memory that is read-only, or freed. One entry is changed, and the flush is of one page: of the other 511 the
+device keeps what it has cached. QEMU's IOMMU drops the whole domain at any flush, so this runs on the model only.""",
+     "flush_of_one_page_leaves_the_others",
+     "The client flushes the page at which the changed entry begins ({INVALIDATE_IOMMU_PAGES}); E lies behind it, and is written after mprotect ({DMA write E = 66}).",
+     "flush_of_two_mib_takes_all_parts",
+     "The flush is of the 2 MiB that the notifier names ({INVALIDATE_IOMMU_PAGES}).",
+     "race-protect-flush-4k, race-first-is-all"),
 ]
 
 # The same of a guest; last the form whose tables are shown, and without a right order of its own

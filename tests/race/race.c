@@ -171,6 +171,11 @@ static void range(struct mmu_notifier *mn, struct mm *mm, va_t from, va_t to)
 	client_flush(of(mn), from, to);
 }
 
+static void first(struct mmu_notifier *mn, struct mm *mm, va_t from, va_t to)
+{
+	client_flush(of(mn), from, from + PAGE_SIZE);
+}
+
 static void leaves(struct mmu_notifier *mn, struct mm *mm, va_t from, va_t to)
 {
 	struct client *c = of(mn);
@@ -181,6 +186,7 @@ static void leaves(struct mmu_notifier *mn, struct mm *mm, va_t from, va_t to)
 }
 
 const struct mmu_notifier_ops no_flush = { 0 };
+const struct mmu_notifier_ops only_first = { .invalidate_range = first };
 const struct mmu_notifier_ops only_leaves = { .invalidate_range = leaves };
 const struct mmu_notifier_ops only_range = { .invalidate_range = range };
 const struct mmu_notifier_ops only_start = { .invalidate_range_start = start };

@@ -42,6 +42,8 @@ struct client {
 extern const struct mmu_notifier_ops only_start, only_end, only_range;
 /* Flushes leaf entries in invalidate_range(), without the directories. */
 extern const struct mmu_notifier_ops only_leaves;
+/* Flushes in invalidate_range(), the first page of the range. */
+extern const struct mmu_notifier_ops only_first;
 /* Flushes nowhere. */
 extern const struct mmu_notifier_ops no_flush;
 
