@@ -81,7 +81,7 @@ static void device_read(struct one_actor *a, const struct op *op)
 	struct look before = cell_look(page), after;
 	uint64_t low = cell_low(&before, k);
 	uint32_t word = 0;
-	int ret = move(device_of(a), P(page) + 8 * k, &word, false);
+	int ret = move(device_of(a), one_va(page) + 8 * k, &word, false);
 
 	after = cell_look(page);
 	may(a, cell_may(&before, &after, PROT_R), ret);
@@ -94,7 +94,7 @@ static void device_write(struct one_actor *a, const struct op *op)
 	unsigned page = page_for(op, PROT_W);
 	struct look before = cell_look(page), after;
 	uint32_t tag = cell_store_begin(a->writer, page);
-	int ret = move(device_of(a), P(page) + 8 * a->writer, &tag, true);
+	int ret = move(device_of(a), one_va(page) + 8 * a->writer, &tag, true);
 
 	after = cell_look(page);
 	may(a, cell_may(&before, &after, PROT_W), ret);
@@ -104,7 +104,7 @@ static void device_write(struct one_actor *a, const struct op *op)
 /* Several pages in one group: the worst of them decides, and it may race. */
 static void device_ask(struct one_actor *a, const struct op *op)
 {
-	int ret = endpoint_ask(&device_of(a)->endpoint, P(op->page),
+	int ret = endpoint_ask(&device_of(a)->endpoint, one_va(op->page),
 			       1 + op->dice % 3, op->dice & BIT(8));
 
 	if (ret && ret != -EFAULT)

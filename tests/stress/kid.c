@@ -22,7 +22,7 @@ static void one_word(struct one_actor *a, const struct moment *before,
 		     uint64_t high)
 {
 	struct bounds bounds = { before->bound[page][k], high };
-	uint64_t got = rd(a->kid.mm, P(page) + 8 * k);
+	uint64_t got = rd(a->kid.mm, one_va(page) + 8 * k);
 	char why[160];
 
 	a->kid.word[page][k] = got;
@@ -57,7 +57,7 @@ static void look_again(struct one_actor *a, const char *when)
 
 	for (unsigned i = 0; i < CELL_PAGES; i++) {
 		for (unsigned k = 0; kid->known[i] && k < one.writers; k++) {
-			uint64_t got = rd(kid->mm, P(i) + 8 * k);
+			uint64_t got = rd(kid->mm, one_va(i) + 8 * k);
 
 			if (got != kid->word[i][k])
 				ONE_WRONG(a,
@@ -140,7 +140,7 @@ void one_kid(struct one_actor *a, const struct op *op)
 	mm_bind(kid->mm);
 	look_again(a, "later");
 	if (kid->known[i]) {
-		ret = wr(kid->mm, P(i) + 8 * k, tag);
+		ret = wr(kid->mm, one_va(i) + 8 * k, tag);
 		if ((ret == 0) != !!(kid->prot[i] & PROT_W))
 			ONE_WRONG(a, "the child's store returns %d", ret);
 		if (!ret)

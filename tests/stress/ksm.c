@@ -62,22 +62,22 @@ void stress_ksm_reset(void)
 	ksm_knobs_reset();
 }
 
-void stress_ksm_map(struct mm *mm, const struct op *op)
+void stress_ksm_map(struct mm *mm, va_t start, const struct op *op)
 {
 	if (!(op->dice & 3))
 		return;
-	EXPECT_EQ(ksm_mergeable(mm, P(op->page), P(op->page + op->n)), 0);
+	EXPECT_EQ(ksm_mergeable(mm, start, start + op->n * PAGE_SIZE), 0);
 	/* Pages of zeroes are equal, whatever the tags of their owners. */
 	for (unsigned i = 0; i < op->n; i++) {
-		int ret = mm_fault(mm, P(op->page + i), PROT_W);
+		int ret = mm_fault(mm, start + i * PAGE_SIZE, PROT_W);
 
 		EXPECT(ret == 0 || ret == -EFAULT);
 	}
 }
 
-void stress_ksm_change(struct mm *mm, const struct op *op)
+void stress_ksm_change(struct mm *mm, va_t start, const struct op *op)
 {
-	va_t start = P(op->page), end = P(op->page + op->n);
+	va_t end = start + op->n * PAGE_SIZE;
 	int ret = 0;
 
 	/* The range may have holes: then the call changes nothing. */

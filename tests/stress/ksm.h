@@ -19,7 +19,7 @@ unsigned stress_ksm_end(void);
 /* Restores the knobs.  No page may be merged any more. */
 void stress_ksm_reset(void);
 
-/* Opts some of an owner's ranges in, with pages to merge, and some out, as the
+/* start: the address of op's pages.  Opts some of an owner's ranges in, with pages to merge, and some out, as the
  * operation's random numbers say. */
-void stress_ksm_map(struct mm *mm, const struct op *op);
-void stress_ksm_change(struct mm *mm, const struct op *op);
+void stress_ksm_map(struct mm *mm, va_t start, const struct op *op);
+void stress_ksm_change(struct mm *mm, va_t start, const struct op *op);

@@ -32,7 +32,8 @@ static unsigned cell_for(const struct op *op, unsigned i, unsigned page)
 	return cell;
 }
 
-static int map(const struct op *op)
+/* Map op's pages, and what follows them up to len bytes. */
+static int map(const struct op *op, uint64_t len, unsigned flags)
 {
 	unsigned cell[CELL_PAGES];
 	int ret;
@@ -41,19 +42,19 @@ static int map(const struct op *op)
 		cell_begin(op->page + i, op->prot, true);
 	for (unsigned i = 0; i < op->n; i++)
 		cell[i] = cell_for(op, i, op->page + i);
-	ret = mm_map(one.mm, P(op->page), op->n * PAGE_SIZE, op->prot,
-		     MAP_REPLACE, op->shared ? one.object : NULL,
+	ret = mm_map(one.mm, one_va(op->page), len, op->prot,
+		     MAP_REPLACE | flags, op->shared ? one.object : NULL,
 		     op->shared ? op->index : 0, NULL);
 	for (unsigned i = 0; i < op->n; i++)
 		cell_end(op->page + i, cell[i]);
 	if (!ret)
-		stress_ksm_map(one.mm, op);
+		stress_ksm_map(one.mm, one_va(op->page), op);
 	return ret;
 }
 
 void one_map(struct one_actor *a, const struct op *op)
 {
-	int ret = map(op);
+	int ret = map(op, op->n * PAGE_SIZE, 0);
 
 	if (ret)
 		ONE_WRONG(a, "returns %d", ret);
@@ -61,9 +62,28 @@ void one_map(struct one_actor *a, const struct op *op)
 
 int one_map_all(void)
 {
-	struct op op = { .n = CELL_PAGES, .prot = RW, .dice = 1 };
+	struct op op = { .n = ONE_HALF, .prot = RW, .dice = 1 };
+	int ret = 0;
 
-	return map(&op);
+	for (; op.page < CELL_PAGES && !ret; op.page += ONE_HALF)
+		ret = map(&op, ONE_HALF * PAGE_SIZE, 0);
+	return ret;
+}
+
+/* All of the owner's 2 MiB: the first write makes a huge entry, if there is a block, or a
+ * collapse does. */
+void one_map_huge(struct one_actor *a, const struct op *op)
+{
+	struct op all = { .page = a->id * ONE_HALF, .n = ONE_HALF, .prot = RW };
+	bool later = op->dice & 1;
+	int ret = map(&all, BLOCK_SIZE, later ? 0 : MAP_HUGE);
+
+	if (!ret && later)
+		ret = mm_fault(one.mm, one_va(all.page), PROT_W);
+	if (ret)
+		ONE_WRONG(a, "returns %d", ret);
+	else if (later)
+		one_collapse(a, &all);
 }
 
 static int unmap(unsigned page, unsigned n)
@@ -72,7 +92,7 @@ static int unmap(unsigned page, unsigned n)
 
 	for (unsigned i = 0; i < n; i++)
 		cell_begin(page + i, PROT_NONE, true);
-	ret = mm_unmap(one.mm, P(page), P(page + n));
+	ret = mm_unmap(one.mm, one_va(page), one_va(page) + n * PAGE_SIZE);
 	for (unsigned i = 0; i < n; i++)
 		cell_end(page + i, CELL_NONE);
 	return ret;
@@ -88,13 +108,14 @@ void one_unmap(struct one_actor *a, const struct op *op)
 
 void one_protect(struct one_actor *a, const struct op *op)
 {
+	va_t start = one_va(op->page);
 	bool whole = all_mapped(op);
 	int ret;
 
-	stress_ksm_change(one.mm, op);
+	stress_ksm_change(one.mm, start, op);
 	for (unsigned i = 0; whole && i < op->n; i++)
 		cell_begin(op->page + i, op->prot, false);
-	ret = mm_protect(one.mm, P(op->page), P(op->page + op->n), op->prot);
+	ret = mm_protect(one.mm, start, start + op->n * PAGE_SIZE, op->prot);
 	if (ret != (whole ? 0 : -ENOENT))
 		ONE_WRONG(a, "returns %d", ret);
 	for (unsigned i = 0; whole && i < op->n; i++)
@@ -117,7 +138,8 @@ void one_discard(struct one_actor *a, const struct op *op)
 		cell[i] = cell_new();
 		cell_visit(cell[i], op->page + i);
 	}
-	ret = mm_discard(one.mm, P(op->page), P(op->page + op->n));
+	ret = mm_discard(one.mm, one_va(op->page),
+			 one_va(op->page) + op->n * PAGE_SIZE);
 	if (ret)
 		ONE_WRONG(a, "returns %d", ret);
 	for (unsigned i = 0; i < op->n; i++)
@@ -137,8 +159,8 @@ static void move(struct one_actor *a, unsigned from, unsigned to, unsigned n)
 		cell_begin(from + i, PROT_NONE, true);
 		cell_begin(to + i, was[i].now, true);
 	}
-	ret = mm_remap(one.mm, P(from), n * PAGE_SIZE, P(to), n * PAGE_SIZE,
-		       &at);
+	ret = mm_remap(one.mm, one_va(from), n * PAGE_SIZE, one_va(to),
+		       n * PAGE_SIZE, &at);
 	for (unsigned i = 0; i < n; i++) {
 		static const struct look hole = { .cell = CELL_NONE };
 
@@ -151,7 +173,7 @@ static void move(struct one_actor *a, unsigned from, unsigned to, unsigned n)
 		}
 	}
 	/* Several pages may be several regions; one page is one. */
-	if (ret ? ret != -ENOENT || n == 1 : at != P(to))
+	if (ret ? ret != -ENOENT || n == 1 : at != one_va(to))
 		ONE_WRONG(a, "returns %d, address %lx", ret, at);
 }
 

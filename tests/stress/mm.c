@@ -10,7 +10,8 @@
  * Actors run on all CPUs and meet in the allocators, in the reverse map, in
  * each other's shootdowns, in shared objects (each actor writes only its own
  * word of a shared page, and its model knows the value) and through an evictor
- * that calls try_to_unmap() for pages of any space.  So each actor's model is
+ * that calls try_to_unmap() for pages of any space.  A space's pages may be the begin
+ * of a huge page.  So each actor's model is
  * exact while the CPUs really race.  A scanner merges what is equal.  Races inside one address space are the
  * subject of tests/stress/one.c.
  *
@@ -19,6 +20,8 @@
 #include "arch/smp.h"
 #include "arch/uaccess.h"
 #include "kernel/err.h"
+#include "mm/huge/collapse.h"
+#include "mm/rmap/block.h"
 #include "tests/fixture/mm/mm_fixture.h"
 #include "tests/stress/ksm.h"
 #include "tests/fake/migrator.h"
@@ -28,7 +31,7 @@
 #define SPACES       3  /* of one actor at a time                          */
 #define MODEL_PAGES  48 /* pages that the model follows                    */
 #define OBJECT_PAGES 16
-#define OPS          13000 /* of each actor                                */
+#define OPS          12500 /* of each actor                                */
 
 struct model_page {
 	bool mapped, shared;
@@ -108,11 +111,43 @@ static void op_map(struct actor *a, struct space *s, const struct op *op)
 
 	if (ret)
 		return WRONG(a, "returns %d", ret);
-	stress_ksm_map(s->mm, op);
+	stress_ksm_map(s->mm, P(op->page), op);
 	for (unsigned i = 0; i < op->n; i++)
 		s->page[op->page + i] =
 			(struct model_page){ true, op->shared, op->prot,
 					     op->index + i, 0 };
+}
+
+/* What the pages hold does not change, whatever the answer is. */
+static void op_collapse(struct actor *a, struct space *s, const struct op *op)
+{
+	int ret = mm_collapse(s->mm, VA);
+
+	(void)op;
+	if (ret && ret != -EBUSY && ret != -EINVAL && ret != -ENOENT &&
+	    ret != -ENOMEM)
+		WRONG(a, "returns %d", ret);
+}
+
+/* Map 2 MiB, which begin with the model's pages: the first write makes a huge entry, if
+ * there is a block, or a collapse does. */
+static void op_map_huge(struct actor *a, struct space *s, const struct op *op)
+{
+	bool later = op->dice & 4;
+	int ret;
+
+	if (op->dice & 3)
+		return; /* to clear a block takes as long as a thousand operations */
+	ret = mm_map(s->mm, VA, BLOCK_SIZE, RW,
+		     MAP_REPLACE | (later ? 0 : MAP_HUGE), NULL, 0, NULL);
+	if (!ret && later)
+		ret = mm_fault(s->mm, VA, PROT_W);
+	if (ret)
+		return WRONG(a, "returns %d", ret);
+	for (unsigned i = 0; i < MODEL_PAGES; i++)
+		s->page[i] = (struct model_page){ .mapped = true, .prot = RW };
+	if (later)
+		op_collapse(a, s, op);
 }
 
 static void op_unmap(struct actor *a, struct space *s, const struct op *op)
@@ -132,7 +167,7 @@ static void op_protect(struct actor *a, struct space *s, const struct op *op)
 
 	for (unsigned i = 0; i < op->n; i++)
 		whole &= s->page[op->page + i].mapped;
-	stress_ksm_change(s->mm, op);
+	stress_ksm_change(s->mm, P(op->page), op);
 	ret = mm_protect(s->mm, P(op->page), P(op->page + op->n), op->prot);
 	if (ret != (whole ? 0 : -ENOENT))
 		WRONG(a, "returns %d", ret);
@@ -196,7 +231,7 @@ static void op_exit(struct actor *a, struct space *s, const struct op *op)
 
 static void op_evict(struct actor *a, struct space *s, const struct op *op)
 {
-	struct page *page = page_at(s->mm, P(op->page));
+	struct page *page = stress_page(s->mm, P(op->page));
 
 	if (!page)
 		return;
@@ -248,16 +283,19 @@ static const struct op_kind kinds[] = {
 	{ "exit", 1, OP_SPACE },
 	{ "evict", 5, IN_PAGE },
 	{ "pin", 4, IN_PAGE },
-	{ "write", 30, IN_PAGE },
-	{ "read", 30, IN_PAGE },
+	{ "write", 29, IN_PAGE },
+	{ "read", 29, IN_PAGE },
+	{ "map 2 MiB", 1, OP_SPACE },
+	{ "collapse", 1, OP_SPACE },
 	{ NULL, 0, 0 },
 };
 
 /* In the order of kinds[]. */
 static void (*const run_op[])(struct actor *a, struct space *s,
 			      const struct op *op) = {
-	op_map,  op_unmap, op_protect, op_discard, op_remap, op_fork,
-	op_exit, op_evict, op_pin,     op_write,   op_read,
+	op_map,  op_unmap,    op_protect,  op_discard, op_remap,
+	op_fork, op_exit,     op_evict,    op_pin,     op_write,
+	op_read, op_map_huge, op_collapse,
 };
 _Static_assert(ARRAY_SIZE(run_op) + 1 == ARRAY_SIZE(kinds), "one each");
 
@@ -305,7 +343,7 @@ static void actor_main(void *arg)
 }
 
 TEST_FULL(stress, mm_against_model,
-	  "after 52,000 random operations on all CPUs every address space "
+	  "after 50,000 random operations on all CPUs every address space "
 	  "equals the flat model",
 	  1, 300)
 {

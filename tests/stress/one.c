@@ -3,9 +3,11 @@
  * one.c - many threads in one address space, while others change it
  *
  *   owner 0, owner 1    map, unmap, protect, discard, remap their half of the
- *                       pages; fork; evict
+ *                       pages, which begins 2 MiB that may be a huge page; fork;
+ *                       evict
  *   user 0, 1, 2        load, store, pin, fault anywhere in it
- *   rover               try_to_unmap() anywhere; fork, and watch the child
+ *   rover               try_to_unmap() and collapse anywhere; fork, and watch the
+ *                       child
  *   scanner             merges what is equal (tests/stress/ksm.c)
  *
  * What each access may find is computed by the model of tests/stress/page_model.h.  The run
@@ -21,15 +23,16 @@
  */
 #include "arch/lapic.h"
 #include "arch/smp.h"
+#include "kernel/err.h"
 #include "kernel/printk.h"
 #include "mm/check/check.h"
+#include "mm/huge/collapse.h"
 #include "tests/fixture/mm/ksm_fixture.h"
 #include "tests/stress/ksm.h"
 #include "tests/stress/one.h"
 
-#define OWNERS    2u
 #define USERS     3u
-#define ROUNDS    38
+#define ROUNDS    36
 #define ROUND_OPS 240 /* numbers of an actor in a round                   */
 
 struct one one;
@@ -61,7 +64,8 @@ void one_may(struct one_actor *a, enum may may, int ret)
 static void load(struct one_actor *a, unsigned page, unsigned k)
 {
 	struct look before = cell_look(page), after;
-	uint64_t low = cell_low(&before, k), got = rd(one.mm, P(page) + 8 * k);
+	uint64_t low = cell_low(&before, k),
+		 got = rd(one.mm, one_va(page) + 8 * k);
 
 	after = cell_look(page);
 	one_may(a, cell_may(&before, &after, PROT_R), got == BAD ? -1 : 0);
@@ -78,7 +82,7 @@ static void one_write(struct one_actor *a, const struct op *op)
 {
 	struct look before = cell_look(op->page), after;
 	uint64_t tag = cell_store_begin(a->writer, op->page);
-	int ret = wr(one.mm, P(op->page) + 8 * a->writer, tag);
+	int ret = wr(one.mm, one_va(op->page) + 8 * a->writer, tag);
 
 	after = cell_look(op->page);
 	one_may(a, cell_may(&before, &after, PROT_W), ret);
@@ -89,7 +93,7 @@ static void one_fault(struct one_actor *a, const struct op *op)
 {
 	enum prot right = op->dice & 1 ? PROT_W : PROT_R;
 	struct look before = cell_look(op->page), after;
-	int ret = mm_fault(one.mm, P(op->page), right);
+	int ret = mm_fault(one.mm, one_va(op->page), right);
 
 	after = cell_look(op->page);
 	one_may(a, cell_may(&before, &after, right), ret);
@@ -118,8 +122,8 @@ static void one_pin(struct one_actor *a, const struct op *op)
 	bool write = op->dice & BIT(8);
 	struct look before = cell_look(op->page), after;
 	struct page *page;
-	int ret =
-		pin_pages(one.mm, P(op->page), 1, write ? PIN_WRITE : 0, &page);
+	int ret = pin_pages(one.mm, one_va(op->page), 1, write ? PIN_WRITE : 0,
+			    &page);
 
 	after = cell_look(op->page);
 	one_may(a, cell_may(&before, &after, write ? PROT_W : PROT_R), ret);
@@ -136,7 +140,7 @@ static void one_pin(struct one_actor *a, const struct op *op)
 
 static void one_evict(struct one_actor *a, const struct op *op)
 {
-	struct page *page = page_at(one.mm, P(op->page));
+	struct page *page = stress_page(one.mm, one_va(op->page));
 
 	(void)a;
 	if (!page)
@@ -145,18 +149,29 @@ static void one_evict(struct one_actor *a, const struct op *op)
 	page_put(page);
 }
 
+/* What the 2 MiB hold does not change, whatever the answer is. */
+void one_collapse(struct one_actor *a, const struct op *op)
+{
+	int ret = mm_collapse(one.mm, one_va(op->page));
+
+	if (ret && ret != -EBUSY && ret != -EINVAL && ret != -ENOENT &&
+	    ret != -ENOMEM)
+		ONE_WRONG(a, "returns %d", ret);
+}
+
 static const struct role owner = {
 	{ { "map", 20, OP_RANGE | OP_PROT | OP_OBJECT },
 	  { "unmap", 12, OP_RANGE },
-	  { "protect", 22, OP_RANGE | OP_PROT },
+	  { "protect", 20, OP_RANGE | OP_PROT },
 	  { "discard", 14, OP_RANGE },
 	  { "remap", 16, OP_RANGE | OP_TO },
 	  { "fork", 4, 0 },
 	  { "look at the child, write", 4, OP_PAGE },
 	  { "evict", 8, OP_PAGE },
+	  { "map 2 MiB", 2, 0 },
 	  { NULL, 0, 0 } },
 	{ one_map, one_unmap, one_protect, one_discard, one_remap, one_fork,
-	  one_kid, one_evict },
+	  one_kid, one_evict, one_map_huge },
 	60
 };
 
@@ -170,17 +185,19 @@ static const struct role user = { { { "write", 40, OP_PAGE },
 				    one_evict },
 				  ROUND_OPS };
 
-static const struct role rover = { { { "evict", 66, OP_PAGE },
-				     { "fork", 12, 0 },
-				     { "look at the child, write", 22,
-				       OP_PAGE },
-				     { NULL, 0, 0 } },
-				   { one_evict, one_fork, one_kid },
-				   60 };
+static const struct role rover = {
+	{ { "evict", 60, OP_PAGE },
+	  { "fork", 12, 0 },
+	  { "look at the child, write", 22, OP_PAGE },
+	  { "collapse", 6, OP_PAGE },
+	  { NULL, 0, 0 } },
+	{ one_evict, one_fork, one_kid, one_collapse },
+	60
+};
 
 static const struct role *role_of(unsigned actor)
 {
-	return actor < OWNERS       ? &owner
+	return actor < ONE_OWNERS   ? &owner
 	       : actor < ONE_ROVER  ? &user
 	       : actor == ONE_ROVER ? &rover
 				    : one.device;
@@ -195,8 +212,8 @@ static struct op draw(unsigned actor, unsigned number)
 				    .longest = 6,
 				    .object_pages = CELL_OBJECT };
 
-	if (actor < OWNERS) {
-		limits.pages = CELL_PAGES / OWNERS;
+	if (actor < ONE_OWNERS) {
+		limits.pages = CELL_PAGES / ONE_OWNERS;
 		limits.first = actor * limits.pages;
 	}
 	return op_draw(role_of(actor)->kinds, &limits, test_seed(), actor,
@@ -290,7 +307,7 @@ static void last_look(struct one_actor *a)
 /* Users write words 0 to 2, devices those behind. */
 static unsigned writer_of(unsigned actor)
 {
-	return actor < ONE_ROVER ? actor - OWNERS
+	return actor < ONE_ROVER ? actor - ONE_OWNERS
 				 : actor - ONE_ROVER - 1 + USERS;
 }
 

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "mm/rmap/block.h"
 #include "tests/fixture/mm/mm_fixture.h"
 #include "tests/stress/page_model.h"
 #include "tests/stress/stress.h"
@@ -26,8 +27,18 @@ struct one_actor {
 	struct kid kid;
 };
 
+#define ONE_OWNERS  2u
 #define ONE_ROVER   5u
 #define ONE_DEVICES 2u
+
+#define ONE_HALF (CELL_PAGES / ONE_OWNERS) /* pages of one owner */
+
+/* The address of a page of the model.  An owner's pages begin 2 MiB of its own, of which
+ * the rest is in no model: so that its region can have a huge entry. */
+static inline va_t one_va(unsigned page)
+{
+	return VA + page / ONE_HALF * BLOCK_SIZE + page % ONE_HALF * PAGE_SIZE;
+}
 
 /* What a run adds to the threads: where the mm comes from, and other users of
  * it.  Called by the test's own thread between rounds. */
@@ -58,8 +69,8 @@ extern struct one one;
 typedef void one_op(struct one_actor *a, const struct op *op);
 
 struct role {
-	struct op_kind kinds[9];
-	one_op *run[8]; /* in their order                                  */
+	struct op_kind kinds[10];
+	one_op *run[9]; /* in their order                                  */
 	unsigned ops;   /* of a round: so many that all end about together */
 };
 
@@ -73,7 +84,10 @@ void one_value(struct one_actor *a, const struct look *before, unsigned page,
 void one_may(struct one_actor *a, enum may may, int ret);
 
 /* Layout, by the one owner of these pages (tests/stress/layout.c). */
-one_op one_map, one_unmap, one_protect, one_discard, one_remap;
+one_op one_map, one_map_huge, one_unmap, one_protect, one_discard, one_remap;
+
+/* Collapse the 2 MiB of op's page. */
+one_op one_collapse;
 
 /* Map all pages, private and writable, at the begin of a round. */
 must_check int one_map_all(void);

@@ -15,6 +15,7 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
+#include "mm/core/mm.h"
 #include "mm/frame/page.h"
 #include "mm/pt/pt.h"
 #include "tests/base/test.h"
@@ -42,9 +43,14 @@ unsigned stress_times(void);
 
 /* ---- pages that move ---------------------------------------------------- */
 
-/* Have a swap store until stress_memory_end(), which says how much moved. */
+/* Have a swap store until stress_memory_end(), which says how much moved, and how many
+ * huge entries came and went: at least one was wanted. */
 void stress_memory_begin(void);
 void stress_memory_end(void);
+
+/* Return the page that an entry maps at va, of a huge one its block's head, with a
+ * reference for the caller; NULL if none. */
+struct page *stress_page(struct mm *mm, va_t va);
 
 /*
  * Take the page, on which the caller has a reference, from all tables, in one of three

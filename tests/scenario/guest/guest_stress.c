@@ -34,7 +34,7 @@ static void guest_read(struct one_actor *a, const struct op *op)
 	unsigned k = op->dice % one.writers;
 	struct look before = cell_look(op->page), after;
 	uint64_t low = cell_low(&before, k);
-	uint64_t got = guest_reads(vcpu_of(a), P(op->page) + 8 * k);
+	uint64_t got = guest_reads(vcpu_of(a), one_va(op->page) + 8 * k);
 
 	after = cell_look(op->page);
 	one_may(a, cell_may(&before, &after, PROT_R), got == BAD ? -1 : 0);
@@ -48,7 +48,8 @@ static void guest_write(struct one_actor *a, const struct op *op)
 {
 	struct look before = cell_look(op->page), after;
 	uint64_t tag = cell_store_begin(a->writer, op->page);
-	int ret = guest_writes(vcpu_of(a), P(op->page) + 8 * a->writer, tag);
+	int ret =
+		guest_writes(vcpu_of(a), one_va(op->page) + 8 * a->writer, tag);
 
 	after = cell_look(op->page);
 	one_may(a, cell_may(&before, &after, PROT_W), ret);
