@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Every instruction of a bench, by address, in order: for tools/profile and tools/lockshare.
 
-QEMU runs one instruction at a time and logs it.  A `rep` instruction is logged once, and counts once for
-each element in `make bench`."""
+QEMU runs one instruction at a time and logs it, a `rep` instruction once for each element: the sums are
+those of `make bench`."""
 import os
 import subprocess
 import sys
@@ -43,3 +43,9 @@ def symbols(kernel):
     done = subprocess.run(["nm", kernel], capture_output=True, text=True, check=True)
     words = [line.split() for line in done.stdout.splitlines()]
     return sorted((w[0], w[2]) for w in words if len(w) == 3 and w[1] in "tT")
+
+
+def figures(output):
+    """{name: value} of what the group has reported, in order."""
+    words = [line.split() for line in output.splitlines() if line.startswith("BENCH ")]
+    return {w[1]: float(w[2]) for w in words if not w[1].startswith("boot_")}
