@@ -227,9 +227,9 @@ page to the store and frees its frame; both are safe only after the flush of eve
 in between, so that each later change has to look whether a flush is pending (`flush_tlb_batched_pending()`; mprotect did not: 3ea277194daa, 2017). Here the
 lock is held from the first clear to the flush ([RECLAIM.md](../mm/swap/RECLAIM.md#one-flush-for-a-batch)).""",
      "discard_beside_a_pending_flush",
-     "The client flushes the batch in end, after the unlock, and nothing else: so would a discard that finds nothing mapped and flushes nothing. The process writes 7 to a new page ({write A = 7}), and the device reads the old one ({DMA read A = 11}).",
+     "The client flushes the batch in end, after the unlock, and nothing else: so would a discard that finds nothing mapped and flushes nothing. The process writes 7 to a new page ({write A = 7}), and the device reads the old one ({DMA read A = 11}), and still writes to the frame of B ({DMA write B = 66}).",
      "discard_beside_a_batch",
-     "The flush precedes the unlock, and so the discard: the device reads the new page ({DMA read A = 7}).",
+     "The flush precedes the unlock, and so the discard: the device reads the new page ({DMA read A = 7}), and its write to B is refused.",
      "race-batch-no-flush, race-batch-in-time"),
     ("28", "Two threads that bring one page back",
      """What breaks: what a thread has written is lost. Two threads fault one swapped page. Each reads the slot into a frame of its own, and the
@@ -273,6 +273,14 @@ device keeps what it has cached. QEMU's IOMMU drops the whole domain at any flus
      "flush_of_two_mib_takes_all_parts",
      "The flush is of the 2 MiB that the notifier names ({INVALIDATE_IOMMU_PAGES}).",
      "race-protect-flush-4k, race-first-is-all"),
+    ("33", "An entry that is set before the old one is gone",
+     """What breaks: two MMUs have two pages for one address. A migration or a replacement gives an entry another frame; if it stores the new
+value over the old one, and flushes afterwards, a CPU may use the new frame while a device uses the old one ([B9](invariants.md#b9)).""",
+     "entry_set_before_the_clear",
+     "The process writes 12 to page 2 ({write A = 12}), and the device still reads page 1 ({DMA read A = 11}). Only the flush ends that ({invalidate_range A}).",
+     "entry_set_after_the_clear",
+     "Between the clear ({clear PTE A}) and the set ({set PTE A}) no MMU has a page; after it all have page 2.",
+     "race-replace-no-flush, race-clears-first"),
 ]
 
 # The same of a guest; last the form whose tables are shown, and without a right order of its own
