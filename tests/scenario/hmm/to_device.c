@@ -74,6 +74,26 @@ TEST(to_device, holes_and_zero_pages_go_without_a_copy,
 	fake_device_end(d);
 }
 
+TEST(to_device, merged_zeroes_are_counted_no_more,
+     "a page of zeroes that KSM has merged goes as the zero page does, and is "
+     "no "
+     "longer counted as merged")
+{
+	struct mm *mm = ksm_fixture(1);
+	struct fake_device *d = fake_device(0, 4);
+
+	ksm_knobs.use_zero_pages = true;
+	EXPECT_EQ(wr(mm, P(0), 0), 0);
+	ksm_scans(2);
+	EXPECT_EQ(ksm_now().ksm_zero_pages_sharing, 1);
+	EXPECT_EQ(device_take(d, mm, 0, 1), 1);
+	EXPECT_EQ(ksm_now().ksm_zero_pages_sharing, 0);
+	EXPECT_EQ(device_word(d, mm, P(0)), 0);
+	ksm_knobs_reset();
+	mm_put(mm);
+	fake_device_end(d);
+}
+
 TEST(to_device, range_crosses_tables,
      "a range over three tables, of which the middle one does not exist, goes "
      "whole")

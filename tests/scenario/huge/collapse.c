@@ -8,6 +8,7 @@
 #include "mm/frame/pmm.h"
 #include "tests/fake/recorder.h"
 #include "tests/fixture/mm/huge_fixture.h"
+#include "tests/fixture/mm/ksm_fixture.h"
 #include "tests/fixture/mm/sync_point.h"
 
 /* Return an mm with small pages, i + 1 in page i of the first 2 MiB.  They are not
@@ -55,6 +56,25 @@ TEST(huge_collapse, copies_512_pages,
 	huge_split_at(mm, P(1));
 	EXPECT_EQ(huge_wrong(mm, 0, N), 0);
 	EXPECT_EQ(mm->pt.tables, tables);
+	mm_put(mm);
+}
+
+TEST(huge_collapse, merged_zeroes_are_counted_no_more,
+     "a page of zeroes that KSM has merged is a page of the block after a "
+     "collapse, and is no longer counted as merged")
+{
+	struct mm *mm = ksm_fixture(N);
+
+	ksm_knobs.use_zero_pages = true;
+	EXPECT_EQ(wr(mm, P(3), 0), 0);
+	EXPECT_EQ(wr(mm, P(5), 7), 0);
+	ksm_scans(2);
+	EXPECT_EQ(ksm_now().ksm_zero_pages_sharing, 1);
+	EXPECT_EQ(mm_collapse(mm, VA), 0);
+	EXPECT_EQ(ksm_now().ksm_zero_pages_sharing, 0);
+	EXPECT_EQ(rd(mm, P(3)), 0);
+	EXPECT_EQ(rd(mm, P(5)), 7);
+	ksm_knobs_reset();
 	mm_put(mm);
 }
 

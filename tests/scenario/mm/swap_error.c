@@ -103,6 +103,25 @@ TEST(swap_error, one_store_of_a_good_size,
 	swap_fixture_end();
 }
 
+TEST(swap_error, store_without_memory_is_none,
+     "a store in RAM and the slots of any store need memory: whichever "
+     "allocation fails, nothing is in use")
+{
+	struct ram_store ram;
+
+	for (unsigned n = 1; n <= 3; n++) {
+		inject_arm(n);
+		EXPECT_EQ(ram_store_init(&ram, 2), -ENOMEM);
+		EXPECT(inject_disarm());
+	}
+	REQUIRE(!ram_store_init(&ram, 2));
+	inject_arm(1);
+	EXPECT_EQ(swap_on(&ram.store), -ENOMEM);
+	EXPECT(inject_disarm());
+	EXPECT_EQ(swap_stat().pages, 0);
+	ram_store_destroy(&ram);
+}
+
 TEST(swap_error, swapoff_brings_all_back,
      "swapoff brings every page of every address space back, forks, moved and "
      "inaccessible ones included, and gives out no slot meanwhile")
