@@ -34,6 +34,8 @@
  *   huge         512 entries  huge_split(): exclusive, shared or zero, as the huge
  *                             one was
  *   huge         hole         zap of all 2 MiB
+ *   huge         huge, no     mm/move/migrate_block.c, and back to another
+ *                access       block; fault_no_access()
  *
  * entry_protect() changes rights, move_run() the address: the state stays.
  *
@@ -48,6 +50,9 @@
  *  exclusive
  *  swapped   .    .    swap slot    0       .        .  . . . EX 1 . P=0
  *  hole      0
+ *
+ * A no-access entry in a region that allows access is one of a block that is on its way
+ * (PG_MOVING), or was: then the next fault gives it its rights.
  *
  * A mapped or no-access entry counts in page_maps().  An evicted one does not: it
  * holds only a reference, and the next fault maps the page again.  While the frame that
@@ -206,6 +211,18 @@ static inline uint64_t entry_rights(enum prot prot, bool writable)
 		return ENTRY_NOACCESS | PTE_NX;
 	return PTE_P | PTE_U | ENTRY_IR | (writable ? ENTRY_W : 0) |
 	       (prot & PROT_X ? 0 : PTE_NX);
+}
+
+/* All bits that entry_rights() sets in one entry or another. */
+#define ENTRY_RIGHTS \
+	(PTE_P | ENTRY_W | PTE_U | PTE_NX | ENTRY_IR | ENTRY_NOACCESS)
+
+/* Return e, a mapping without access, with the access that prot allows. */
+static inline uint64_t entry_with_access(uint64_t e, enum prot prot)
+{
+	bool write = (prot & PROT_W) && page_exclusive(entry_page(e));
+
+	return (e & ~ENTRY_RIGHTS) | entry_rights(prot, write);
 }
 
 /* Return the entry that maps page with prot, without W unless it is exclusive. */

@@ -13,6 +13,7 @@
 #include "mm/huge/fault_huge.h"
 #include "kernel/err.h"
 #include "kernel/probe.h"
+#include "mm/frame/moving.h"
 #include "mm/frame/pmm.h"
 #include "mm/notifier/flush.h"
 #include "mm/reclaim/compact.h"
@@ -230,6 +231,26 @@ static int huge_mapped(struct region *r, va_t va, uint64_t *slot,
 	return 0;
 }
 
+/* Wait for the block of an entry without access; if it is not on its way any more, give
+ * the entry the access that its region allows.  Context: mm->lock held; pt_lock held,
+ * dropped.  Returns -EAGAIN. */
+static noinline int huge_no_access(struct region *r, va_t va, uint64_t *slot)
+{
+	struct page *head = entry_page(pte_read(slot));
+	struct mm *mm = r->mm;
+	bool moving = page_moving(head);
+
+	require(rw_held(&mm->lock) && spin_held(&mm->pt_lock));
+	if (!moving) {
+		pte_write(slot, entry_with_access(pte_read(slot), r->prot));
+		PROBE(pte_set, mm, ALIGN_DOWN(va, BLOCK_SIZE));
+	}
+	spin_unlock(&mm->pt_lock);
+	if (moving)
+		moving_wait(head); //: huge-fault-waits
+	return -EAGAIN;
+}
+
 /* Serve the fault by a huge entry.  Context: mm->lock held, so that no table is freed.
  * Returns 0, -EAGAIN, or -ENOMEM if there is none and none was made. */
 static int fault_huge(struct region *r, va_t va, enum want want)
@@ -246,6 +267,8 @@ static int fault_huge(struct region *r, va_t va, enum want want)
 					  : huge_zeroes(r, va, slot);
 	}
 	spin_lock(&r->mm->pt_lock);
+	if (unlikely((pte_read(slot) & (PTE_P | PTE_PS)) == PTE_PS))
+		return huge_no_access(r, va, slot);
 	if (entry_huge(pte_read(slot)))
 		ret = huge_mapped(r, va, slot, want);
 	spin_unlock(&r->mm->pt_lock);

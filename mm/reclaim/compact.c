@@ -15,6 +15,7 @@
 #include "kernel/probe.h"
 #include "kernel/string.h"
 #include "mm/frame/pmm.h"
+#include "mm/move/migrate_block.h"
 #include "mm/move/migrate_pages.h"
 
 #define PASSES 3 /* what was freed or cached meanwhile has two more turns */
@@ -154,6 +155,26 @@ static void give_back(struct evacuation *e)
 			page_put(e->first + i);
 }
 
+/* Move the block as a whole, if it is a user's page of 2 MiB and there is another block.
+ * Returns whether it is the caller's. */
+static bool whole_evacuate(struct page *first)
+{
+	struct page *to;
+	int ret;
+
+	if (!block_whole(first) || !page_try_get_user(first))
+		return false;
+	to = pages_alloc_bare(BLOCK_ORDER);
+	ret = to ? migrate_block(first, to) : -ENOMEM;
+	if (to)
+		page_put(to);
+	if (ret)
+		page_put(first);
+	else
+		moved += BLOCK_PAGES;
+	return !ret;
+}
+
 int block_evacuate(pfn_t pfn, struct page **block)
 {
 	struct evacuation e;
@@ -164,6 +185,11 @@ int block_evacuate(pfn_t pfn, struct page **block)
 	    frames_end - pfn < BLOCK_PAGES)
 		return err(EINVAL);
 	e.first = page_of(pfn);
+	if (whole_evacuate(e.first)) {
+		blocks++;
+		*block = e.first;
+		return 0;
+	}
 	e.left = BLOCK_PAGES;
 	e.listed = 0;
 	memset(e.taken, 0, sizeof(e.taken));

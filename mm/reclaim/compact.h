@@ -18,7 +18,8 @@
 
 /*
  * Move every page of the BLOCK_PAGES frames from number pfn on, which is aligned to that,
- * to other frames.  A huge page is split.
+ * to other frames.  A huge page moves as a whole if another block is free, and is split
+ * otherwise.
  * Linux: alloc_contig_range().
  *
  * Context: may sleep; any that may take RANK_LINKS.

@@ -5,6 +5,7 @@
 #include "mm/rmap/block.h"
 #include "kernel/probe.h"
 #include "mm/core/entry.h"
+#include "mm/frame/moving.h"
 #include "mm/frame/pmm.h"
 #include "mm/frame/tail.h"
 #include "mm/rmap/anon_vma.h"
@@ -73,6 +74,54 @@ bool block_sole(struct page *head)
 	sole = block_whole(head) && page_count(head) == PAGE_MAP;
 	spin_unlock(&block_lock);
 	return sole;
+}
+
+bool block_map_move(struct page *head, struct page *to)
+{
+	bool exclusive = page_exclusive(head), moves;
+
+	require(locks_below(RANK_BLOCK));
+	spin_lock(&block_lock);
+	moves = block_whole(head) && block_whole(to) &&
+		(!exclusive || page_count(head) == PAGE_MAP + PAGE_REF);
+	if (moves) {
+		if (exclusive)
+			page_set_exclusive(to);
+		page_map_add(to);
+		page_count_add(head, -PAGE_MAP);
+	}
+	spin_unlock(&block_lock);
+	return moves;
+}
+
+_Atomic unsigned blocks_held;
+
+bool block_hold(struct page *head)
+{
+	/* Before the flag: who finds no block held has its pt_lock, and the
+	 * mover takes it later. */
+	atomic_fetch_add(&blocks_held, 1);
+	if (moving_begin(head))
+		return true;
+	atomic_fetch_sub(&blocks_held, 1);
+	return false;
+}
+
+void block_release(struct page *head)
+{
+	moving_end(head);
+	atomic_fetch_sub(&blocks_held, 1);
+}
+
+struct page *block_held_slow(const uint64_t *entries, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct page *head = entry_page(pte_read(&entries[i]));
+
+		if (page_moving(head))
+			return head;
+	}
+	return NULL;
 }
 
 void block_set_dirty_slow(struct page *head)

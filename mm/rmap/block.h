@@ -88,6 +88,38 @@ static inline void block_set_dirty(struct page *head)
 void block_split(struct page *head);
 
 /*
+ * Count one entry of 2 MiB less in `head` and one more in `to`, which takes its place.
+ * Returns false, with nothing changed, if a block is not whole, or head is exclusive and has
+ * a user besides the entry and one reference, of the caller.  PG_EXCLUSIVE comes along.
+ * Context: the pt_lock of the entry, which has no access.
+ */
+must_check bool block_map_move(struct page *head, struct page *to);
+
+/* Blocks that are on their way: mm/move/migrate_block.c. */
+extern _Atomic unsigned blocks_held;
+
+/* Set PG_MOVING of the block.  Returns false if it was set. */
+must_check bool block_hold(struct page *head);
+
+/* Clear it, and wake the waiting threads.  Context: any. */
+void block_release(struct page *head);
+
+/*
+ * Return the first of n entries of 2 MiB that has no access because its block is on its
+ * way, as the block's head, or NULL.  Code that gives access to an entry waits for it
+ * (moving_wait()), or that gives a copy to another table leaves out the access.
+ * Context: the pt_lock of the entries.
+ */
+struct page *block_held_slow(const uint64_t *entries, unsigned n);
+
+static inline struct page *block_held(const uint64_t *entries, unsigned n)
+{
+	if (likely(!atomic_load_explicit(&blocks_held, memory_order_relaxed)))
+		return NULL;
+	return block_held_slow(entries, n);
+}
+
+/*
  * Make the 512 private pages from head on, which an aligned block contains, a whole
  * block again.  Each has one reference, the mapping that the caller has taken from every
  * MMU; the block then has one.  Returns false, with nothing changed, if a page has another

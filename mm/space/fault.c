@@ -250,12 +250,24 @@ static noinline int fault_moving(struct fault *f, struct page *page)
 	return -EAGAIN;
 }
 
+/* Give an entry of a block that was split on its way its access.  Context: as below. */
+static noinline int fault_no_access(struct fault *f)
+{
+	require(spin_held(&f->mm->pt_lock));
+	pte_write(f->slot, entry_with_access(f->entry, f->region->prot));
+	PROBE(pte_set, f->mm, f->va);
+	spin_unlock(&f->mm->pt_lock);
+	return -EAGAIN;
+}
+
 /* Map an evicted page again.  Context: pt_lock held, dropped. */
 static int fault_evicted(struct fault *f)
 {
 	struct page *page = entry_page(f->entry);
 
 	require(spin_held(&f->mm->pt_lock));
+	if (unlikely(entry_mapped(f->entry)))
+		return fault_no_access(f);
 	if (unlikely(page_moving(page)))
 		return fault_moving(f, page);
 	if (unlikely(entry_device(f->entry)))

@@ -112,12 +112,16 @@ static noinline int share_huge(struct fork *f, const struct pt_run *run)
 {
 	uint64_t *to = pt_slot(&f->child->pt, run->va, 1, true);
 	unsigned n = run->count;
+	uint64_t access = 0;
 
 	require(spin_held(&f->parent->pt_lock) &&
 		spin_held(&f->child->pt_lock));
 	if (!to || huge_deposit_new(f->child, n))
 		return err(ENOMEM);
 	blocks_share(run->slots, n);
+	/* The mover may have visited the child: the copy has no access. */
+	if (unlikely(block_held(run->slots, n)))
+		access = ENTRY_RIGHTS; //: fork-leaves-access
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t *from = run->slots + i, e = pte_read(from);
 
@@ -125,7 +129,10 @@ static noinline int share_huge(struct fork *f, const struct pt_run *run)
 			pte_and(from, ~ENTRY_W);
 			f->flush = true;
 		}
-		pte_write(to + i, e & ~(ENTRY_W | PTE_A));
+		e &= ~(ENTRY_W | PTE_A);
+		if (unlikely(access))
+			e = (e & ~access) | entry_rights(0, false);
+		pte_write(to + i, e);
 	}
 	pt_count(&f->child->pt, to, n);
 	f->child->mapped += huge_counted(f->parent, run->slots, n);

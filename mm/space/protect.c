@@ -12,11 +12,10 @@
 #include "kernel/err.h"
 #include "kernel/probe.h"
 #include "mm/core/entry.h"
+#include "mm/frame/moving.h"
 #include "mm/notifier/flush.h"
 #include "mm/rmap/huge.h"
 #include "mm/space/mm_priv.h"
-
-#define RIGHTS (PTE_P | ENTRY_W | PTE_U | PTE_NX | ENTRY_IR | ENTRY_NOACCESS)
 
 /* Set the rights of one entry, with W if write and its page is exclusive.
  * Returns the bits that have changed. */
@@ -26,7 +25,7 @@ static inline uint64_t entry_protect(uint64_t *slot, uint64_t e,
 	uint64_t new;
 
 	do {
-		new = (e & ~RIGHTS) | rights;
+		new = (e & ~ENTRY_RIGHTS) | rights;
 		if (write && page_exclusive(entry_page(e)))
 			new |= ENTRY_W;
 	} while (!pte_cmpxchg(slot, &e, new));
@@ -98,6 +97,7 @@ static void protect_region(struct region *r, enum prot prot)
 
 	require(rw_held_write(&mm->lock));
 	while (pt_next_run(&mm->pt, &va, r->end, &run)) {
+		struct page *held;
 		uint64_t changed;
 
 		if (unlikely(run.level)) {
@@ -107,6 +107,13 @@ static void protect_region(struct region *r, enum prot prot)
 		spin_lock(&mm->pt_lock);
 		if (unlikely(!huge_run_valid(mm, &run))) {
 			spin_unlock(&mm->pt_lock);
+			va = run.va;
+			continue;
+		}
+		held = run.level ? block_held(run.slots, run.count) : NULL;
+		if (unlikely(held)) {
+			spin_unlock(&mm->pt_lock);
+			moving_wait(held); //: protect-waits
 			va = run.va;
 			continue;
 		}

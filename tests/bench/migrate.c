@@ -5,6 +5,7 @@
 #include "kernel/panic.h"
 #include "mm/frame/pmm.h"
 #include "mm/reclaim/compact.h"
+#include "mm/move/migrate_block.h"
 #include "mm/rmap/migrate.h"
 #include "tests/bench/bench.h"
 #include "tests/fixture/mm/mm_fixture.h"
@@ -47,6 +48,26 @@ BENCH(migrate, "pages to other frames: with one mapping, and for each more")
 		     FORKS, "instructions");
 	for (unsigned i = 0; i < FORKS; i++)
 		mm_put(child[i]);
+	mm_put(mm);
+}
+
+BENCH(migrate_huge,
+      "a page of 2 MiB to another block: 262,144 moves are the copy")
+{
+	struct mm *mm = mm_create();
+	struct page *head, *to = pages_alloc_bare(BLOCK_ORDER);
+	uint64_t start;
+
+	assert(mm && to &&
+	       !mm_map(mm, VA, BLOCK_SIZE, RW, MAP_HUGE, NULL, 0, NULL));
+	assert(!mm_fault(mm, VA, PROT_W));
+	head = page_of_pa(entry_at(mm, VA) & PTE_ADDR);
+	page_get(head);
+	start = bench_start();
+	assert(!migrate_block(head, to));
+	bench_report("migrate_huge_page", bench_stop(start), 1, "instructions");
+	page_put(head);
+	page_put(to);
 	mm_put(mm);
 }
 

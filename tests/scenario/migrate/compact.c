@@ -47,13 +47,24 @@ TEST(compact, block_is_emptied,
 	mm_put(mm);
 }
 
-TEST(compact, huge_page_is_split_and_moves,
-     "the 512 pages of a huge page move one by one, in two address spaces")
+TEST(compact, huge_page_moves,
+     "a huge page moves as a whole, in two address spaces; without a free "
+     "block "
+     "it is split, and its 512 pages move")
 {
 	struct mm *mm = huge_filled(), *child = fork_of(mm);
 	struct page *first = huge_head(mm), *block;
 
 	EXPECT_EQ(block_evacuate(pfn_of(first), &block), 0);
+	EXPECT(entry_huge(entry_at(mm, P(0))));
+	EXPECT(huge_head(mm) == huge_head(child));
+	expect_emptied(block, first);
+	EXPECT_EQ(huge_wrong(mm, 0, N), 0);
+	first = huge_head(mm);
+	inject_arm(1);
+	EXPECT_EQ(block_evacuate(pfn_of(first), &block), 0);
+	EXPECT(inject_disarm());
+	EXPECT(!entry_huge(entry_at(mm, P(0))));
 	expect_emptied(block, first);
 	EXPECT_EQ(huge_wrong(mm, 0, N), 0);
 	EXPECT_EQ(huge_wrong(child, 0, N), 0);
@@ -322,6 +333,8 @@ USER_TEST(compact_device, block_is_emptied_under_dma,
 	fixture_may_be_refused(s, 0);
 	memset(dma.version, 0, sizeof(dma.version));
 	EXPECT_EQ(fixture_store(s, 0, word(0), ++dma.version[0]), 0);
+	REQUIRE(!pin_pages(mm, HUGE_VA, 1, PIN_WRITE, &block)); /* splits it */
+	unpin_pages(&block, 1);
 	for (unsigned i = 0; i < ARRAY_SIZE(steps); i++)
 		hook(steps[i], dma_at_step, NULL);
 	EXPECT_EQ(block_evacuate(pfn_of(first), &block), 0);
