@@ -4,6 +4,7 @@
  */
 #include "kernel/string.h"
 #include "mm/check/check.h"
+#include "tests/fake/fake_device.h"
 #include "tests/fake/recorder.h"
 #include "tests/fixture/mm/swap_fixture.h"
 
@@ -147,6 +148,19 @@ TEST(checker, frame_of_a_swap_slot_is_looked_at,
 	mm_put(child);
 	mm_put(mm);
 	swap_fixture_end();
+}
+
+TEST(checker, free_page_of_a_device_is_looked_at,
+     "a free page of a device that is marked as if it were in use is reported")
+{
+	struct fake_device *d = fake_device(0, 2);
+
+	EXPECT_STR_NULL(mm_check());
+	page_set(d->memory.free, PG_DIRTY);
+	EXPECT(glob_match("*a free page is in use*", mm_check() ?: ""));
+	page_clear(d->memory.free, PG_DIRTY);
+	EXPECT_STR_NULL(mm_check());
+	fake_device_end(d);
 }
 
 TEST(checker, get_adds_a_user, "an mm lives until its last user has left")
