@@ -88,6 +88,13 @@ TEST(working_set, larger_than_ram_and_device,
 static struct mm *shared_mm;
 static struct fake_device *shared_device;
 
+/* Return whether a thread that has made n rounds goes on: until a page has gone to the
+ * device.  One that is written after the last fork can. */
+static bool more(unsigned n)
+{
+	return n < ROUNDS || !atomic_load(&shared_device->copies);
+}
+
 /* A writer of one word in each page. */
 struct writer {
 	unsigned word;
@@ -99,7 +106,7 @@ static void write_words(void *arg)
 	struct writer *w = arg;
 	struct rng rng = rng_seed(test_seed() + w->word);
 
-	for (unsigned n = 0; n < ROUNDS; n++) {
+	for (unsigned n = 0; more(n); n++) {
 		unsigned i = (unsigned)rng_below(&rng, SPAN);
 		va_t va = P(i) + 8 * w->word;
 
@@ -113,7 +120,7 @@ static void migrate_ranges(void *unused)
 {
 	struct rng rng = rng_seed(test_seed() + 99);
 
-	for (unsigned n = 0; n < ROUNDS; n++) {
+	for (unsigned n = 0; more(n); n++) {
 		unsigned i = (unsigned)rng_below(&rng, SPAN);
 		unsigned k = 1 + (unsigned)rng_below(&rng, SPAN - i);
 
@@ -147,7 +154,6 @@ TEST(working_set, storm,
 	for (unsigned i = 0; i < ARRAY_SIZE(t); i++)
 		join(&t[i]);
 	EXPECT_STR_NULL(mm_check());
-	EXPECT(shared_device->copies > 0);
 	for (unsigned i = 0; i < SPAN; i++) {
 		EXPECT_EQ(rd(shared_mm, P(i)), a.counts[i]);
 		EXPECT_EQ(rd(shared_mm, P(i) + 8), b.counts[i]);
