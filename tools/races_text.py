@@ -5,7 +5,7 @@ HEAD = """# Races: what breaks when another MMU is notified late
 
 <!-- Made by `tools/races`, which runs them: edit its text in tools/races_text.py. -->
 
-This page shows twenty-five races between the CPU's page table and a device that holds copies of its entries, and
+This page shows twenty-eight races between the CPU's page table and a device that holds copies of its entries, and
 [seven](#14-a-guest-that-is-not-kicked) between it and a guest that does. Each race is an
 experiment that is run in two orders with the same steps. The **wrong** order ends with wrong data: its test passes only if a page
 holds, or a device reads, bytes that it must not. The **right** order ends with the right data. mm does the same in both orders; the
