@@ -108,8 +108,8 @@ static void hold(uint64_t page, uint64_t b, void *arg)
 
 TEST(migrate_huge, used_block_stays,
      "a block with another reference, or that gets one before or during the "
-     "copy, is moved by another thread, or is in a locked region keeps its "
-     "entry; a pinned or split one is no whole page (C71)")
+     "copy, or is moved by another thread keeps its entry; a pinned one is no "
+     "whole page (C71)")
 {
 	static const char *const steps[] = { "migrate_unmapped",
 					     "migrate_copied" };
@@ -141,6 +141,32 @@ TEST(migrate_huge, used_block_stays,
 	block_put();
 	mm_put(mm);
 	EXPECT_STR_NULL(pmm_check());
+}
+
+TEST(migrate_huge, shared_or_locked_block_stays,
+     "a block that two address spaces share and a third user reads stays in "
+     "both, and one in a locked region stays (C71)")
+{
+	struct mm *mm = huge_filled(), *child = fork_of(mm), *locked;
+
+	block_of(mm);
+	page_get(head);
+	expect_stays(mm);
+	expect_stays(child);
+	page_put(head);
+	block_put();
+	locked = mm_create();
+	REQUIRE(locked && !mm_map(locked, VA, BLOCK_SIZE, RW,
+				  MAP_HUGE | MAP_LOCKED, NULL, 0, NULL));
+	EXPECT_EQ(wr(locked, VA, 1), 0);
+	REQUIRE(entry_huge(entry_at(locked, VA)));
+	block_of(locked);
+	expect_stays(locked);
+	block_put();
+	mm_put(locked);
+	mm_put(child);
+	mm_put(mm);
+	EXPECT_STR_NULL(mm_check());
 }
 
 /* ---- others meanwhile -------------------------------------------------------- */
