@@ -49,7 +49,7 @@ CFLAGS	:= -std=gnu11 -ffreestanding -O2 -g -Wall -Wextra -Werror \
 	   -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-pic \
 	   -fno-stack-protector -fno-omit-frame-pointer \
 	   -fno-asynchronous-unwind-tables -fno-strict-aliasing -fno-common \
-	   -ffile-prefix-map=$(CURDIR)=. \
+	   -ffile-prefix-map=$(CURDIR)=. -fmacro-prefix-map=./= \
 	   -I. -DCONFIG_CHECK=$(if $(filter 1,$(RELEASE)),0,1) -DCONFIG_SAN=$(if $(SAN),1,0) \
 	   -DCONFIG_KASAN=$(if $(filter kasan,$(SAN)),1,0) -DCONFIG_KCSAN=$(if $(filter kcsan,$(SAN)),1,0)
 LDFLAGS	:= -nostdlib -static -z max-page-size=4096 -z noexecstack \

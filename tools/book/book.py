@@ -7,6 +7,7 @@
 The races are those of a run of this kernel (4 CPUs, icount); --of: of this log of a run with
 APPEND='explain explain=json' (the tests of the tools).  Needs pandoc.  The pages need no network.
 """
+import glob
 import importlib.machinery
 import json
 import os
@@ -205,6 +206,8 @@ def write(out, log):
     w.page("index.html", "The book", page.finish(page.pandoc(INDEX)))
     for name in ("style.css", "race.js"):
         shutil.copy(os.path.join(HERE, name), out)
+    for picture in glob.glob("docs/*.svg"):
+        shutil.copy(picture, os.path.join(out, "docs"))
     shutil.copytree("docs/races", os.path.join(out, "docs/races"), dirs_exist_ok=True)
 
 
