@@ -36,6 +36,13 @@ static void reclaim(void *unused)
 	EXPECT_EQ(mm_reclaim(mm, 2), 2);
 }
 
+/* After the aging, which flushes; before the clear. */
+static void device_caches(uint64_t of, uint64_t va, void *unused)
+{
+	device_reads(&client, A);
+	device_reads(&client, B);
+}
+
 /* T0 reclaims A and B, which the device has written, and is between the unlock and end. */
 static void reclaim_up_to_end(struct iommu_fixture *s,
 			      const struct mmu_notifier_ops *ops)
@@ -49,8 +56,10 @@ static void reclaim_up_to_end(struct iommu_fixture *s,
 	device_writes(&client, A, 11);
 	device_writes(&client, B, 12);
 	sync_point_set(&before_end, "range_end", mm);
+	hook("range_started", device_caches, NULL);
 	go(&t0, 0, "T0", reclaim, NULL);
 	sync_point_await(&before_end);
+	unhook("range_started");
 }
 
 static void reclaim_ends(void)
