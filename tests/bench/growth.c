@@ -77,7 +77,8 @@ static void of_pages(unsigned n)
 }
 
 /* A copy of each page is made, and both have their tables. */
-BENCH(growth_pages, "a page of 1,000, 10,000 and 100,000, as far as memory goes")
+BENCH(growth_pages,
+      "a page of 1,000, 10,000 and 100,000, as far as memory goes")
 {
 	for (unsigned n = 1000; n <= 100000; n *= 10)
 		if (pmm_free_pages() > 2 * n + n / 100)
