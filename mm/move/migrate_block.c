@@ -3,7 +3,7 @@
  * migrate_block.c - take all access, copy, map the copy
  *
  * The old block keeps its kind and its count of mappings while it is copied, so that a
- * fork, an unmap or a split of an entry does what it does to any other.  Only who would
+ * fork, an unmap or a split of an entry does what it does to any other.  Only a change that would
  * give access back waits for the end (block_held()).  A split ends the migration: the
  * entries that are left get their access back.
  */
@@ -103,11 +103,14 @@ static void return_visit(struct region *region, void *arg)
 {
 	struct page *head = arg;
 	struct mm *mm = region->mm;
-	enum prot prot = READ_ONCE(region->prot);
 	va_t va = region->start;
 	struct pt_run run;
+	enum prot prot;
 
 	spin_lock(&mm->pt_lock);
+	/* Under the lock: mm_protect() stores the rights before it takes it for the
+	 * entries, so it changes whatever is given back by older ones. */
+	prot = READ_ONCE(region->prot);
 	while (prot && pt_next_run(&mm->pt, &va, region->end, &run)) {
 		for (unsigned i = 0; i < run.count; i++) {
 			uint64_t e = pte_read(&run.slots[i]);

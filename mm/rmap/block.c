@@ -98,7 +98,7 @@ _Atomic unsigned blocks_held;
 
 bool block_hold(struct page *head)
 {
-	/* Before the flag: who finds no block held has its pt_lock, and the
+	/* Before the flag: a thread that finds no block held has its pt_lock, and the
 	 * mover takes it later. */
 	atomic_fetch_add(&blocks_held, 1);
 	if (moving_begin(head))
