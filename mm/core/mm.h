@@ -288,6 +288,20 @@ must_check int mm_remap(struct mm *mm, va_t old, uint64_t old_len, va_t va,
 			uint64_t new_len, va_t *where);
 
 /*
+ * Show other pages of the same object in [start, end), all of which must belong to
+ * regions of one object: those from page number pgoff on, in order.  Rights stay.  When
+ * it returns no CPU and no secondary MMU reaches the old pages here; they stay in the
+ * object, pinned ones too.  Other regions and address spaces keep their own order.
+ * Linux: remap_file_pages(2).
+ *
+ * Context: may sleep; takes mm->lock to write.
+ * Returns 0; -EINVAL, also for private memory, for two objects and for pages beyond the
+ * object's end; -ENOENT for a hole; -ENOMEM.
+ */
+must_check int mm_remap_object(struct mm *mm, va_t start, va_t end,
+			       uint64_t pgoff);
+
+/*
  * Make a copy of parent in *child that shares every page until one side writes.
  * Pinned pages, and blocks of the fixed pool, are copied at once.  Linux: dup_mmap(),
  * copy_page_range().

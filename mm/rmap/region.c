@@ -136,6 +136,16 @@ void region_set_end(struct region *r, va_t end)
 	region_attach(r);
 }
 
+void region_set_pgoff(struct region *r, uint64_t pgoff)
+{
+	require(mm_lock_held_write(r->mm));
+	rmap_lock_write(r);
+	rmap_remove(r);
+	r->pgoff = pgoff;
+	rmap_insert(r);
+	rmap_unlock_write(r);
+}
+
 /* Split r at `at`, strictly inside.  Returns 0, or -ENOMEM or -EINVAL with r whole.
  * Context: r->mm->lock held to write. */
 static int region_split(struct region *r, va_t at)

@@ -57,6 +57,13 @@ void region_remove(struct region *r);
 void region_set_end(struct region *r, va_t end);
 
 /*
+ * Make the region show its object, or its anon_vmas, from page number pgoff on.  It has
+ * no entries.  Takes the region's rmap lock.
+ * Context: r->mm->lock held to write.
+ */
+void region_set_pgoff(struct region *r, uint64_t pgoff);
+
+/*
  * Split regions at start and at end, so that none crosses either.  A caller that
  * fails afterwards calls region_join().
  * Context: mm->lock held to write.  Returns 0, or -ENOMEM with none split.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * remap.c - move pages to another address: mremap(2)
+ * remap.c - move pages to another address: mremap(2); put other pages of an object
+ * at an address: remap_file_pages(2)
  *
  * The steps that can fail come first: address, cuts, region, anon_vma chains,
  * tables.  Then the entries are moved under the region's rmap lock, so that a
@@ -319,5 +320,61 @@ int mm_remap(struct mm *mm, va_t old, uint64_t old_len, va_t va,
 	rw_write_unlock(&mm->lock);
 	if (!ret && where)
 		*where = at;
+	return ret;
+}
+
+/* ---- other pages at the same address ---------------------------------------- */
+
+/* Return true if what is mapped in [start, end) is one object, which has enough pages
+ * from pgoff on.  Context: mm->lock held. */
+static bool one_object(struct mm *mm, va_t start, va_t end, uint64_t pgoff)
+{
+	struct region *first = region_first(mm, start, end), *r;
+	uint64_t pages = (end - start) >> PAGE_SHIFT;
+
+	require(rw_held(&mm->lock));
+	for_each_region (r, mm, start, end)
+		if (!r->object || r->object != first->object)
+			return false;
+	return !first || (pgoff <= first->object->pages &&
+			  pages <= first->object->pages - pgoff);
+}
+
+/*
+ * Do mm_remap_object() for whole regions of one object.  The old entries go first, by
+ * the whole protocol, and faults that would make new ones wait for mm->lock: so no
+ * region has an entry while its place in the reverse map changes, and a walk misses
+ * none.  Context: mm->lock held to write.
+ */
+static void renumber(struct mm *mm, va_t start, va_t end, uint64_t pgoff)
+{
+	struct mmu_notifier_range range;
+	struct region *r;
+
+	require(rw_held_write(&mm->lock));
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, mm, start, end);
+	mmu_notifier_invalidate_range_start(&range);
+	zap_range(mm, start, end);
+	PROBE(remap_zapped, mm, start);
+	for_each_region (r, mm, start, end)
+		region_set_pgoff(r, pgoff + ((r->start - start) >> PAGE_SHIFT));
+	mmu_notifier_invalidate_range_end(&range);
+}
+
+int mm_remap_object(struct mm *mm, va_t start, va_t end, uint64_t pgoff)
+{
+	int ret;
+
+	require(may_sleep());
+	if (!range_valid(start, end))
+		return err(EINVAL);
+	rw_write_lock(&mm->lock);
+	ret = one_object(mm, start, end, pgoff) ? region_cut_out(mm, start, end)
+						: err(EINVAL);
+	if (!ret) {
+		renumber(mm, start, end, pgoff);
+		region_join(mm, start, end);
+	}
+	rw_write_unlock(&mm->lock);
 	return ret;
 }

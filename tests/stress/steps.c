@@ -48,7 +48,8 @@ static const struct op_kind kinds[] = {
 	{ "unpin", 3, 0 },
 	{ "opt in", 4, OP_SPACE | OP_RANGE },
 	{ "opt out", 2, OP_SPACE | OP_RANGE },
-	{ "scan", 3, 0 },
+	{ "scan", 2, 0 },
+	{ "show other pages", 1, OP_SPACE | OP_RANGE | OP_OBJECT },
 	{ NULL, 0, 0 },
 };
 
@@ -57,7 +58,7 @@ static step_op *const run_step[] = {
 	step_write,   step_read,    step_fault, step_map,  step_unmap,
 	step_protect, step_discard, step_remap, step_fork, step_exit,
 	step_reap,    step_evict,   step_age,   step_pin,  step_unpin,
-	step_opt_in,  step_opt_out, step_scan,
+	step_opt_in,  step_opt_out, step_scan,  step_show,
 };
 _Static_assert(ARRAY_SIZE(run_step) + 1 == ARRAY_SIZE(kinds), "one each");
 

@@ -45,7 +45,7 @@ bool step_ended(int ret, int want);
 /* One operation; s is the space it is about, which exists. */
 typedef void step_op(struct step_space *s, const struct op *op);
 
-step_op step_map, step_unmap, step_protect, step_discard, step_remap;
+step_op step_map, step_unmap, step_protect, step_discard, step_remap, step_show;
 step_op step_fork, step_exit, step_reap;
 step_op step_write, step_read, step_fault, step_evict, step_age;
 step_op step_pin, step_unpin, step_opt_in, step_opt_out, step_scan;

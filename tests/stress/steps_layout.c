@@ -188,6 +188,34 @@ void step_remap(struct step_space *s, const struct op *op)
 	}
 }
 
+static int show_wanted(const struct step_space *s, const struct op *op,
+		       unsigned n)
+{
+	const struct step_page *p = &s->page[op->page];
+
+	for (unsigned i = 0; i < n; i++)
+		if (p[i].mapped && !p[i].shared)
+			return -EINVAL;
+	if (step_any(s, op->page, n) && op->index + n > STEP_WORDS)
+		return -EINVAL;
+	return step_all(s, op->page, n) ? 0 : -ENOENT;
+}
+
+void step_show(struct step_space *s, const struct op *op)
+{
+	unsigned n = op->dice & 1 ? in_region(s, op->page, op->n) : op->n;
+	int want = show_wanted(s, op, n);
+	int ret = STEP_TRY(SNAP_STATE,
+			   mm_remap_object(s->mm, S(op->page), S(op->page + n),
+					   op->index));
+
+	if (!step_ended(ret, want))
+		return;
+	release(s, op->page, n);
+	for (unsigned i = 0; i < n; i++)
+		s->page[op->page + i].index = op->index + i;
+}
+
 /* ---- spaces ------------------------------------------------------------- */
 
 static void put(struct step_space *s)

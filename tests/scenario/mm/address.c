@@ -65,6 +65,11 @@ static int try_protect(struct mm *mm, va_t start, va_t end)
 	return mm_protect(mm, start, end, PROT_R);
 }
 
+static int try_remap_object(struct mm *mm, va_t start, va_t end)
+{
+	return mm_remap_object(mm, start, end, 0);
+}
+
 static const struct {
 	const char *name;
 	int (*call)(struct mm *mm, va_t start, va_t end);
@@ -74,6 +79,7 @@ static const struct {
 	{ "mm_protect", try_protect },
 	{ "mm_remap from", try_remap_from },
 	{ "mm_remap to", try_remap_to },
+	{ "mm_remap_object", try_remap_object },
 	{ "mm_discard", mm_discard },
 	{ "ksm_mergeable", ksm_mergeable },
 	{ "ksm_unmergeable", ksm_unmergeable },

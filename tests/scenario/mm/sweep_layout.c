@@ -151,6 +151,33 @@ TEST(sweep, remap_of_other_lengths,
 	sweep(NULL, try_shrink, SNAP_FRAMES, 4);
 }
 
+/* Six pages of an object, written. */
+static void map_object(struct mm *mm)
+{
+	struct object *o = object_create(6);
+
+	REQUIRE(o && !mm_map(mm, P(100), 6 * PAGE_SIZE, RW, 0, o, 0, NULL));
+	object_put(o);
+	for (unsigned i = 0; i < 6; i++)
+		REQUIRE(!wr(mm, P(100 + i), i + 1));
+}
+
+static int try_remap_object(struct mm *mm)
+{
+	int ret = mm_remap_object(mm, P(101), P(103), 4);
+
+	for (unsigned i = 0; !ret && i < 2; i++)
+		EXPECT_EQ(rd(mm, P(101 + i)), i + 5);
+	return ret;
+}
+
+TEST(sweep, remap_object,
+     "a change of the order of an object's pages that splits a region twice "
+     "survives the failure of each of its allocations")
+{
+	sweep(map_object, try_remap_object, SNAP_FRAMES, 2);
+}
+
 static int try_mergeable(struct mm *mm)
 {
 	return ksm_mergeable(mm, P(2), P(5));

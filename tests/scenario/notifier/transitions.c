@@ -290,6 +290,33 @@ TEST(notifier, remap_notifies_the_old_address,
 	mm_put(mm);
 }
 
+TEST(notifier, other_pages_of_an_object_are_one_invalidation,
+     "pages of an object that are shown in another order are one invalidation, "
+     "and end comes after the order has changed")
+{
+	struct object *object = object_create(8);
+	struct recorder r;
+	uint64_t since;
+	struct mm *mm;
+
+	REQUIRE(object);
+	mm = mm_fixture_shared(object, 6);
+	object_put(object);
+	fill(mm, 6);
+	record(&r, mm);
+	since = probes_begin();
+	EXPECT_EQ(mm_remap_object(mm, P(1), P(3), 6), 0);
+	EXPECT_RECORDED(&r, "start clear 1-3; range 1-3; end 1-3");
+	EXPECT(probes_in_order(since, mm,
+			       "range_start pte_clear range remap_zapped "
+			       "range_end"));
+	/* Two regions; of the second no page is mapped any more. */
+	EXPECT_EQ(mm_remap_object(mm, P(0), P(2), 4), 0);
+	EXPECT_RECORDED(&r, "start clear 0-2; range 0-1; end 0-2");
+	record_end(&r);
+	mm_put(mm);
+}
+
 TEST(notifier, eviction_notifies_every_mapping,
      "an eviction notifies every address space that maps the page, in an "
      "invalidation of its own")
