@@ -71,7 +71,7 @@ struct mm {
 	struct itree regions;    /* (M) keyed by first and last byte       */
 	struct region *last;     /* (A) where the last lookup ended; a hint */
 	_Atomic uint64_t cpus;   /* (A) CPUs that have this table loaded,
-				  *     and MM_NOTIFIED                    */
+				  *     MM_CPUS, and MM_NOTIFY_*           */
 	_Atomic uint32_t users;  /* (A) 0: the address space is torn down  */
 	_Atomic uint32_t refs;   /* (A) 1 for all users, 1 a notifier      */
 	unsigned id;             /* (I) for traces                         */
@@ -87,9 +87,17 @@ struct mm {
 	struct ksm_mm ksm;
 };
 
-/* Set in mm->cpus once the mm has had a notifier (mm/notifier/mmu_notifier.h).  A
- * flush reads mm->cpus anyway, so that the test costs it nothing. */
-#define MM_NOTIFIED BIT(63)
+/*
+ * What the notifiers that the mm has or had ask for (mm/notifier/mmu_notifier.h), in
+ * mm->cpus: never cleared.  A flush reads that word anyway, so that the test costs it
+ * nothing, and a callback that no notifier has is not looked for.
+ */
+#define MM_NOTIFY_ANY   BIT(63) /* there is or was one, or an interval     */
+#define MM_NOTIFY_START BIT(62) /* one with start or end, or an interval   */
+#define MM_INTERVALS    BIT(61) /* an interval: invalidations are numbered */
+#define MM_NOTIFY_RANGE BIT(60) /* one with invalidate_range               */
+#define MM_NOTIFY_PTE   BIT(59) /* one with change_pte                     */
+#define MM_CPUS         GENMASK(58, 0)
 
 struct region {
 	struct itree_node node;    /* (M) in mm->regions                    */
@@ -217,14 +225,19 @@ void mm_bind(struct mm *mm);
 void mm_for_each(void (*fn)(struct mm *mm, void *arg), void *arg);
 
 /*
- * Return true if mm has or had a notifier.  Once true it stays so.  A false result
- * is stable while the caller holds mm->lock, an rmap lock of the mm's pages, or
- * pt_lock.
+ * Return true if mm has or had a notifier that asks for one of these, MM_NOTIFY_*.
+ * Once true it stays so.  A false result is stable while the caller holds mm->lock, an
+ * rmap lock of the mm's pages, or pt_lock.
  */
+static inline bool mm_notifies(struct mm *mm, uint64_t what)
+{
+	return atomic_load_explicit(&mm->cpus, memory_order_acquire) & what;
+}
+
+/* Return true if mm has or had any notifier, as above. */
 static inline bool mm_has_notifiers(struct mm *mm)
 {
-	return atomic_load_explicit(&mm->cpus, memory_order_acquire) &
-	       MM_NOTIFIED;
+	return mm_notifies(mm, MM_NOTIFY_ANY);
 }
 
 /* ---- layout ------------------------------------------------------------ */

@@ -163,7 +163,7 @@ static void replace_page(const struct ksm_candidate *c, uint64_t *slot,
 	pte_xchg(slot, 0);
 	PROBE(pte_clear, mm, c->va);
 	tlb_flush_range(mm, c->va, c->va + PAGE_SIZE);
-	if (unlikely(mm_has_notifiers(mm)))
+	if (unlikely(mm_notifies(mm, MM_NOTIFY_PTE)))
 		mmu_notifier_change_pte(mm, c->va, e);
 	pte_write(slot, e);
 	PROBE(pte_set, mm, c->va);

@@ -16,13 +16,13 @@ uint64_t tlb_flush_count(void)
 
 void tlb_flush_slow(struct mm *mm, uint64_t cpus, va_t start, va_t end)
 {
-	uint64_t loaded = cpus & ~MM_NOTIFIED;
+	uint64_t loaded = cpus & MM_CPUS;
 
 	if (loaded) {
 		PROBE(tlb_flush, mm, start);
 		atomic_fetch_add_explicit(&flushes, 1, memory_order_relaxed);
 		tlb_shootdown(loaded, start, end);
 	}
-	if (cpus & MM_NOTIFIED) //: flush-tells-everybody
+	if (cpus & MM_NOTIFY_RANGE) //: flush-tells-everybody
 		mmu_notifier_invalidate_range(mm, start, end);
 }

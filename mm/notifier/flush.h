@@ -54,7 +54,7 @@ static inline void tlb_upgrade_range(struct mm *mm, va_t start, va_t end)
 {
 	assert(spin_held(&mm->pt_lock));
 	atomic_thread_fence(memory_order_seq_cst); /* as above */
-	if (unlikely(mm_has_notifiers(mm)))
+	if (unlikely(mm_notifies(mm, MM_NOTIFY_RANGE)))
 		mmu_notifier_invalidate_range(mm, start, end);
 }
 

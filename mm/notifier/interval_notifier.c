@@ -212,7 +212,7 @@ int mmu_interval_notifier_insert_locked(
 
 	require(may_sleep() && rw_held_write(&mm->lock));
 	if (!ret)
-		ret = mmu_notifier_subscriptions_get(mm);
+		ret = mmu_notifier_count_invalidations(mm);
 	if (ret)
 		return ret;
 	mm_grab(mm);
@@ -234,7 +234,7 @@ int mmu_interval_notifier_insert(struct mmu_interval_notifier *mni,
 	    !atomic_load_explicit(&mm->subscriptions->complete,
 				  memory_order_acquire)) {
 		rw_write_lock(&mm->lock);
-		ret = mmu_notifier_subscriptions_get(mm);
+		ret = mmu_notifier_count_invalidations(mm);
 		rw_write_unlock(&mm->lock);
 	}
 	if (ret)

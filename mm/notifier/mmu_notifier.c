@@ -22,32 +22,97 @@ struct srcu notifier_srcu;
 
 /* ---- invalidations ------------------------------------------------------- */
 
-static void invalidation_open(struct mmu_notifier_range *range)
+/* Number an invalidation of an mm that has or had an interval. */
+static noinline void interval_open(struct mmu_notifier_range *range)
+{
+	struct mmu_notifier_subscriptions *subs = range->subscriptions;
+
+	spin_lock(&subs->lock);
+	mmu_interval_open(subs, range);
+	spin_unlock(&subs->lock);
+}
+
+/* Open the invalidation.  Its number is 0 if nothing counts it. */
+static inline void invalidation_open(struct mmu_notifier_range *range)
 {
 	struct mmu_notifier_subscriptions *subs = range->mm->subscriptions;
 
 	require(subs && locks_below(RANK_NOTIFIER));
 	assert(range->start < range->end);
-	spin_lock(&subs->lock);
-	range->last = subs->joined;
-	mmu_interval_open(subs, range);
-	spin_unlock(&subs->lock);
 	range->subscriptions = subs;
+	range->last = atomic_load_explicit(&subs->joined, memory_order_acquire);
+	range->number = 0;
+	if (CONFIG_CHECK)
+		atomic_fetch_add(&subs->open, 1);
+	if (unlikely(mm_notifies(range->mm, MM_INTERVALS)))
+		interval_open(range);
 }
 
-static void invalidation_close(struct mmu_notifier_range *range)
+/* Close one that is counted. */
+static noinline void interval_close(struct mmu_notifier_range *range)
 {
 	struct mmu_notifier_subscriptions *subs = range->subscriptions;
 	bool wake;
 
-	require(subs && locks_below(RANK_NOTIFIER));
-	range->subscriptions = NULL;
 	spin_lock(&subs->lock);
 	wake = mmu_interval_close(subs, range);
 	spin_unlock(&subs->lock);
 	if (wake)
 		wake_all(&subs->changed);
 }
+
+static inline void invalidation_close(struct mmu_notifier_range *range)
+{
+	require(range->subscriptions && locks_below(RANK_NOTIFIER));
+	if (CONFIG_CHECK)
+		atomic_fetch_sub(&range->subscriptions->open, 1);
+	if (unlikely(range->number))
+		interval_close(range);
+	range->subscriptions = NULL;
+}
+
+/* Call the start of every notifier that was listed when the invalidation opened. */
+void mmu_notifier_start_slow(struct mmu_notifier_range *range)
+{
+	unsigned reader = srcu_read_lock(&notifier_srcu);
+	struct mmu_notifier *mn;
+	int ret = 0;
+
+	PROBE(range_start, range->mm, range->start);
+	invalidation_open(range);
+	if (unlikely(range->number))
+		ret = mmu_interval_invalidate(range);
+	for_each_notifier(mn, range->subscriptions)
+	{
+		if (mn->since > range->last || !mn->ops->invalidate_range_start)
+			continue;
+		ret |= mn->ops->invalidate_range_start(mn, range);
+	}
+	PROBE(range_started, range->mm, range->start);
+	srcu_read_unlock(&notifier_srcu, reader);
+	assert(ret == 0); /* a blockable start cannot fail */
+}
+
+void mmu_notifier_end_slow(struct mmu_notifier_range *range)
+{
+	unsigned reader = srcu_read_lock(&notifier_srcu);
+	struct mmu_notifier *mn;
+
+	if (CONFIG_CHECK && range->blockable)
+		might_sleep();
+	PROBE(range_end, range->mm, range->start);
+	for_each_notifier(mn, range->subscriptions)
+	{
+		if (mn->since > range->last || !mn->ops->invalidate_range_end)
+			continue;
+		mn->ops->invalidate_range_end(mn, range);
+	}
+	PROBE(range_ended, range->mm, range->start);
+	invalidation_close(range);
+	srcu_read_unlock(&notifier_srcu, reader);
+}
+
+/* ---- invalidations that may be refused ----------------------------------- */
 
 /*
  * Notifiers that returned -EAGAIN from a start, by number.  Once the array is full no
@@ -68,53 +133,54 @@ static bool has_refused(const struct refusals *r, const struct mmu_notifier *mn)
 	return false;
 }
 
-static void call_start(struct mmu_notifier_range *range, struct refusals *r)
+static void ask_start(struct mmu_notifier_range *range, struct refusals *r)
 {
 	struct mmu_notifier *mn;
 
 	for_each_notifier(mn, range->subscriptions)
 	{
-		int ret;
-
 		if (mn->since > range->last || r->n == REFUSALS)
 			continue;
 		r->reached = mn->since;
 		if (!mn->ops->invalidate_range_start)
 			continue;
-		ret = mn->ops->invalidate_range_start(mn, range);
-		if (ret)
+		if (mn->ops->invalidate_range_start(mn, range))
 			r->since[r->n++] = mn->since;
 	}
 }
 
-static void call_end(struct mmu_notifier_range *range, const struct refusals *r)
+/* End the invalidation for those whose start has succeeded. */
+static void undo_start(struct mmu_notifier_range *range,
+		       const struct refusals *r)
 {
 	struct mmu_notifier *mn;
 
 	for_each_notifier(mn, range->subscriptions)
 	{
-		if (mn->since > range->last ||
-		    (r && (mn->since < r->reached || has_refused(r, mn))))
+		if (mn->since > range->last || mn->since < r->reached ||
+		    has_refused(r, mn))
 			continue;
 		if (mn->ops->invalidate_range_end)
 			mn->ops->invalidate_range_end(mn, range);
 	}
 }
 
-static int range_start(struct mmu_notifier_range *range)
+static int start_nonblock(struct mmu_notifier_range *range)
 {
 	unsigned reader = srcu_read_lock(&notifier_srcu);
 	struct refusals r;
-	int ret;
+	int ret = 0;
 
 	r.n = 0;
+	r.reached = 0;
 	PROBE(range_start, range->mm, range->start);
 	invalidation_open(range);
-	ret = mmu_interval_invalidate(range);
+	if (range->number)
+		ret = mmu_interval_invalidate(range);
 	if (!ret)
-		call_start(range, &r);
+		ask_start(range, &r);
 	if (r.n)
-		call_end(range, &r);
+		undo_start(range, &r);
 	if (ret || r.n) {
 		invalidation_close(range);
 		PROBE(range_refused, range->mm, range->start);
@@ -125,33 +191,13 @@ static int range_start(struct mmu_notifier_range *range)
 	return r.n ? err(EAGAIN) : ret;
 }
 
-void mmu_notifier_start_slow(struct mmu_notifier_range *range)
-{
-	int ret = range_start(range);
-
-	assert(ret == 0); /* a blockable start cannot fail */
-}
-
 int mmu_notifier_invalidate_range_start_nonblock(
 	struct mmu_notifier_range *range)
 {
 	if (!range->mm)
 		return 0;
 	range->blockable = false;
-	return range_start(range);
-}
-
-void mmu_notifier_end_slow(struct mmu_notifier_range *range)
-{
-	unsigned reader = srcu_read_lock(&notifier_srcu);
-
-	if (range->blockable)
-		might_sleep();
-	PROBE(range_end, range->mm, range->start);
-	call_end(range, NULL);
-	PROBE(range_ended, range->mm, range->start);
-	invalidation_close(range);
-	srcu_read_unlock(&notifier_srcu, reader);
+	return start_nonblock(range);
 }
 
 /* ---- under pt_lock ------------------------------------------------------ */
@@ -258,7 +304,7 @@ static void check_mm(struct mm *mm, void *arg)
 	if (!subs)
 		return;
 	spin_lock(&subs->lock);
-	if (!LIST_EMPTY(&subs->invalidations))
+	if (atomic_load(&subs->open) || !LIST_EMPTY(&subs->invalidations))
 		wrong = "an invalidation is open";
 	else if (subs->meeting || (subs->seq & 1))
 		wrong = "the sequence is odd, but no invalidation is open";

@@ -53,7 +53,7 @@ struct mmu_notifier_range {
 	/* Private to the chain.  subscriptions: NULL if no notifier was called. */
 	struct mmu_notifier_subscriptions *subscriptions;
 	uint64_t last;   /* notifiers with a later number were not called   */
-	uint64_t number; /* of this invalidation, counted in the mm         */
+	uint64_t number; /* of this invalidation; 0: the mm has no interval */
 	uint64_t seq;    /* for interval notifiers; 0: it overlaps none     */
 	LIST_ENTRY(mmu_notifier_range) link; /* open invalidations          */
 };
@@ -150,6 +150,13 @@ struct mmu_notifier {
 
 /* ---- register and unregister --------------------------------------------- */
 
+/*
+ * For an observer, who follows changes by the probes of the calls: true makes the chain
+ * make all calls for each mm that gets a notifier or an interval from now on, whatever
+ * callbacks those have.  Tests set it.
+ */
+extern bool mmu_notifier_all_calls;
+
 /* Sets the chain up.  Must run once before the first mm_create(). */
 void mmu_notifier_init(void);
 
@@ -222,15 +229,15 @@ void mmu_notifier_synchronize(void);
 void mmu_notifier_start_slow(struct mmu_notifier_range *range);
 void mmu_notifier_end_slow(struct mmu_notifier_range *range);
 
-/* Fills in an invalidation.  Without notifiers this is one load and one branch, and
- * so is start. */
+/* Fills in an invalidation.  Without a notifier that has a start or an end this is one
+ * load and one branch, and so is start. */
 static inline void mmu_notifier_range_init(struct mmu_notifier_range *range,
 					   enum mmu_notifier_event event,
 					   struct mm *mm, va_t start, va_t end)
 {
 	range->mm = NULL;
 	range->subscriptions = NULL;
-	if (likely(!mm_has_notifiers(mm)))
+	if (likely(!mm_notifies(mm, MM_NOTIFY_START)))
 		return;
 	range->mm = mm;
 	range->start = start;
@@ -276,7 +283,7 @@ mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
 }
 
 /*
- * The calls below are for mm's own files, where mm_has_notifiers().  Context:
+ * The calls below are for mm's own files, where mm_notifies() says so.  Context:
  * pt_lock held.  invalidate_range() is called by mm/notifier/flush.h only.
  */
 void mmu_notifier_invalidate_range(struct mm *mm, va_t start, va_t end);

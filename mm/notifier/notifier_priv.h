@@ -16,9 +16,11 @@
 struct mmu_notifier_subscriptions {
 	struct spinlock lock;              /* RANK_NOTIFIER                  */
 	struct mmu_notifier *_Atomic list; /* (L) newest first; SRCU to read */
-	uint64_t joined;                   /* (L) number of the newest       */
+	_Atomic uint64_t joined;           /* (L) number of the newest; read
+					    * without it by a start          */
+	_Atomic unsigned open; /* invalidations, in the checking build only  */
 
-	/* mm/notifier/interval_notifier.c */
+	/* mm/notifier/interval_notifier.c, with MM_INTERVALS */
 	LIST_HEAD(, mmu_notifier_range) invalidations; /* (L) open ones */
 	uint64_t opened;        /* (L) invalidations since the first         */
 	_Atomic bool complete;  /* every open invalidation is in the list   */
@@ -38,11 +40,16 @@ extern struct srcu notifier_srcu;
 	     (mn) = atomic_load_explicit(&(mn)->next, memory_order_acquire))
 
 /*
- * Make mm->subscriptions, if there are none.  From its return on the chain knows
- * every open invalidation.  Context: mm->lock held to write; may sleep.
- * Returns 0 or -ENOMEM.
+ * Make mm->subscriptions, if there are none.  Context: mm->lock held to write; may
+ * sleep.  Returns 0 or -ENOMEM.
  */
 must_check int mmu_notifier_subscriptions_get(struct mm *mm);
+
+/*
+ * Number and list the invalidations of mm from now on, for interval notifiers.  On
+ * return every open invalidation is in the list.  Context and result as above.
+ */
+must_check int mmu_notifier_count_invalidations(struct mm *mm);
 
 /* Does an invalidation that only interval notifiers get, at exit. */
 void mmu_notifier_release_intervals(struct mmu_notifier_range *range);

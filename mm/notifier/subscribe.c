@@ -23,6 +23,7 @@
 #include "mm/notifier/notifier_priv.h"
 
 static struct pool subscriptions_pool;
+bool mmu_notifier_all_calls;
 
 void mmu_notifier_init(void)
 {
@@ -52,10 +53,32 @@ int mmu_notifier_subscriptions_get(struct mm *mm)
 	itree_init(&subs->intervals);
 	waitq_init(&subs->changed);
 	mm->subscriptions = subs;
-	/* A thread that reads the bit also reads the pointer (mm_has_notifiers()). */
-	atomic_fetch_or(&mm->cpus, MM_NOTIFIED);
+	/* A thread that reads the bit also reads the pointer (mm_notifies()). */
+	atomic_fetch_or(&mm->cpus, MM_NOTIFY_ANY);
+	return 0;
+}
+
+/* Return the bits of mm->cpus for these callbacks. */
+static uint64_t notified_of(bool start, bool range, bool pte)
+{
+	if (unlikely(mmu_notifier_all_calls))
+		start = range = pte = true;
+	return (start ? MM_NOTIFY_START : 0) | (range ? MM_NOTIFY_RANGE : 0) |
+	       (pte ? MM_NOTIFY_PTE : 0);
+}
+
+int mmu_notifier_count_invalidations(struct mm *mm)
+{
+	int ret = mmu_notifier_subscriptions_get(mm);
+
+	require(may_sleep() && rw_held_write(&mm->lock));
+	if (ret || atomic_load(&mm->subscriptions->complete))
+		return ret;
+	atomic_fetch_or(&mm->cpus,
+			notified_of(true, false, false) | MM_INTERVALS);
 	rmap_drain(mm);
-	atomic_store_explicit(&subs->complete, true, memory_order_release);
+	atomic_store_explicit(&mm->subscriptions->complete, true,
+			      memory_order_release);
 	return 0;
 }
 
@@ -73,19 +96,26 @@ void mmu_notifier_subscriptions_destroy(struct mm *mm)
 static void join(struct mmu_notifier_subscriptions *subs,
 		 struct mmu_notifier *mn, struct mm *mm)
 {
+	bool start = mn->ops->invalidate_range_start ||
+		     mn->ops->invalidate_range_end;
+
 	require(rw_held_write(&mm->lock));
 	assert(!mn->listed && mn->ops);
 	mm_grab(mm);
 	mn->mm = mm;
 	mn->users = 1;
 	atomic_init(&mn->released, false);
+	atomic_fetch_or(&mm->cpus, notified_of(start, mn->ops->invalidate_range,
+					       mn->ops->change_pte));
 	spin_lock(&subs->lock);
-	mn->since = ++subs->joined;
+	mn->since = subs->joined + 1;
 	mn->listed = true;
 	atomic_store_explicit(&mn->next, atomic_load(&subs->list),
 			      memory_order_relaxed);
 	/* Release pairs with the acquire of every walk. */
 	atomic_store_explicit(&subs->list, mn, memory_order_release);
+	/* After that: an invalidation that reads the number finds mn listed. */
+	atomic_store_explicit(&subs->joined, mn->since, memory_order_release);
 	spin_unlock(&subs->lock);
 	PROBE(notifier_join, mm, mn);
 }
@@ -279,7 +309,8 @@ void mmu_notifier_release(struct mm *mm)
 	if (!subs)
 		return;
 	mmu_notifier_range_init(&range, MMU_NOTIFY_RELEASE, mm, 0, UINT64_MAX);
-	mmu_notifier_release_intervals(&range);
+	if (mm_notifies(mm, MM_INTERVALS))
+		mmu_notifier_release_intervals(&range);
 	reader = srcu_read_lock(&notifier_srcu);
 	for_each_notifier(mn, subs) release_once(mn, mm);
 	srcu_read_unlock(&notifier_srcu, reader);

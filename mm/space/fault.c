@@ -104,7 +104,7 @@ static int replace(struct fault *f, struct page *page, struct page *old)
 		was = pte_xchg(f->slot, 0);
 		PROBE(pte_clear, mm, f->va);
 		tlb_flush_range(mm, f->va, f->va + PAGE_SIZE);
-		if (unlikely(mm_has_notifiers(mm)))
+		if (unlikely(mm_notifies(mm, MM_NOTIFY_PTE)))
 			mmu_notifier_change_pte(mm, f->va, e);
 		pte_write(f->slot, e);
 		PROBE(pte_set, mm, f->va);

@@ -96,7 +96,7 @@ static void mm_teardown(struct mm *mm)
 	struct region *r;
 
 	require(may_sleep());
-	assert((atomic_load(&mm->cpus) & ~MM_NOTIFIED) == 0);
+	assert((atomic_load(&mm->cpus) & MM_CPUS) == 0);
 	mm_hooks_exit(mm);
 	mmu_notifier_release(mm);
 	rw_write_lock(&mm->lock);

@@ -139,7 +139,7 @@ unsigned late_flush_over(void)
 static void hide_cpus(uint64_t mm, uint64_t va, void *arg)
 {
 	if (mm == (uint64_t)l.mm && l.compared)
-		l.cpus = atomic_fetch_and(&l.mm->cpus, MM_NOTIFIED);
+		l.cpus = atomic_fetch_and(&l.mm->cpus, ~MM_CPUS);
 }
 
 /* Those that have loaded mm meanwhile are on record already. */

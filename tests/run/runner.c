@@ -18,6 +18,7 @@
 #include "mm/frame/huge_pool.h"
 #include "mm/frame/pmm.h"
 #include "mm/kernel/kmap.h"
+#include "mm/notifier/mmu_notifier.h"
 #include "mm/reclaim/kswapd.h"
 #include "tests/base/ktap.h"
 #include "tests/base/select.h"
@@ -168,6 +169,7 @@ static void run_test(const struct test *t, unsigned timeout)
 	atomic_store(&failures, 0);
 	skipped = NULL;
 	probing = probe_on;
+	mmu_notifier_all_calls = true; /* so that probes show each change */
 	checkers_begin(&before);
 	events_begin();
 	running = t;

@@ -56,8 +56,8 @@ static void show_mm(struct mm *mm)
 	spin_unlock(&mm->pt_lock);
 	/* One of the users is ours, as long as we look. */
 	printk("mm %u: users %u, on cpus %lx, %lu pages mapped, %lu tables\n",
-	       mm->id, atomic_load(&mm->users) - 1, atomic_load(&mm->cpus),
-	       mapped, tables);
+	       mm->id, atomic_load(&mm->users) - 1,
+	       atomic_load(&mm->cpus) & MM_CPUS, mapped, tables);
 	for_each_region (r, mm, USER_START, USER_END)
 		printk("  %#lx-%#lx %s %s%s%s, pgoff %#lx\n", r->start, r->end,
 		       shell_rights(r->prot, rights),

@@ -105,7 +105,8 @@ TEST(notifier, register_waits_for_a_reverse_map_walk,
 	struct mm *mm = written(1);
 	struct page *page = page_at(mm, VA);
 
-	join_during(mm, "rmap_walk", page, evict, page, "");
+	join_during(mm, "rmap_walk", page, evict, page,
+		    "start clear 0-1; range 0-1; end 0-1");
 	page_put(page);
 	mm_put(mm);
 }
