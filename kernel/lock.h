@@ -39,6 +39,7 @@ enum lock_rank {
 	RANK_DOMAIN,   /* domain->lock   a table of its own               */
 	RANK_PPR,      /* page requests that wait                         */
 	RANK_NOTIFIER, /* notifiers of an mm, open invalidations          */
+	RANK_OBJECTS,  /* the list of objects of shared memory            */
 	RANK_SWAP,     /* swap slots and the swap cache                   */
 	RANK_STABLE,   /* the stable tree; the list of mergeable mms      */
 	RANK_BLOCK,    /* block_lock     blocks that are whole            */

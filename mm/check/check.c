@@ -10,6 +10,7 @@
 #include "kernel/panic.h"
 #include "mm/core/entry.h"
 #include "mm/core/device.h"
+#include "mm/core/object.h"
 #include "mm/frame/huge_pool.h"
 #include "mm/rmap/huge.h"
 #include "mm/rmap/huge_zero.h"
@@ -62,15 +63,23 @@ static void check_swapped(struct census *c, struct mm *mm, va_t va, uint64_t e)
 	c->swapped += mix(swp);
 }
 
-/* Check that the users of all swap slots are the swapped entries. */
+/* Count the slot of a page that has left its object. */
+static void count_swapped(uint32_t swp, void *c)
+{
+	((struct census *)c)->swapped += mix(swp);
+}
+
+/* Check that the users of all swap slots are the swapped entries, and objects. */
 static void check_slots(struct census *c)
 {
 	uint64_t users = 0;
 
+	object_for_each_swapped(count_swapped, c);
 	for (swp_t swp = 1; swp <= swap_stat().pages; swp++)
 		users += swap_users(swp) * mix(swp);
 	if (users != c->swapped)
-		WRONG(c, "users of swap slots are not the swapped entries");
+		WRONG(c, "users of swap slots are not the swapped entries "
+			 "and objects");
 }
 
 /* Check one device entry. */
@@ -259,7 +268,7 @@ static void check_page(struct census *c, struct page *page)
 	enum page_kind kind = page_kind(page);
 	uint32_t refs = page_refs(page), maps = page_maps(page);
 	uint32_t known = maps + page_pins(page) + (kind == PAGE_OBJECT) +
-			 (page_swp(page) != 0);
+			 page_cached(page);
 	unsigned found = 0;
 
 	if (!kind_user(kind)) {
@@ -274,6 +283,8 @@ static void check_page(struct census *c, struct page *page)
 	if (refs < known)
 		WRONG(c, "frame %lx: %u references, %u known", pfn_of(page),
 		      refs, known);
+	if (kind == PAGE_OBJECT && page_swp(page))
+		count_swapped(page_swp(page), c);
 	if (kind == PAGE_OBJECT && !page_exclusive(page))
 		WRONG(c, "object frame %lx is not marked exclusive",
 		      pfn_of(page));

@@ -79,7 +79,7 @@ static void batch_begin(struct batch *b)
 		assert(page_kind(m->to) == PAGE_KERNEL &&
 		       page_count(m->to) == PAGE_REF);
 		m->ret = 0;
-		if (page_pins(m->page) || page_swp(m->page) ||
+		if (page_pins(m->page) || page_cached(m->page) ||
 		    !moving_begin(m->page)) {
 			m->ret = err(EBUSY);
 			continue;

@@ -36,8 +36,7 @@ static struct page *candidate(uint64_t e)
 	if (!entry_mapped(e))
 		return NULL;
 	page = entry_page(e);
-	if ((page_kind(page) != PAGE_ANON && page_kind(page) != PAGE_KSM) ||
-	    page_pins(page))
+	if (!kind_user(page_kind(page)) || page_pins(page))
 		return NULL;
 	page_get(page);
 	return page;
@@ -95,7 +94,7 @@ static struct page *hand_next(struct mm *mm, va_t *at)
 	for_each_region (r, mm, hand, USER_END) {
 		va_t va = r->start > hand ? r->start : hand;
 
-		if (r->object || (r->flags & MAP_LOCKED))
+		if (r->flags & MAP_LOCKED)
 			continue;
 		while (pt_next_run(&mm->pt, &va, r->end, &run)) {
 			struct page *page = run_candidate(mm, &run, at);
@@ -111,7 +110,7 @@ static struct page *hand_next(struct mm *mm, va_t *at)
 /* Drop a reference.  Another thread may be swapping the page out. */
 static void drop(struct page *page)
 {
-	if (page_swp(page))
+	if (page_cached(page))
 		swap_cache_put(page);
 	else
 		page_put(page);

@@ -8,9 +8,9 @@
  *                                passed it the last time is swapped out; one that
  *                                was used gets another turn
  *
- * "Used" is asked of every CPU and every secondary MMU (page_referenced()).  Pinned
- * pages, pages of locked regions and of objects stay.  Linux: shrink_lruvec(), with
- * lists of active and inactive pages in place of one clock.
+ * "Used" is asked of every CPU and every secondary MMU (page_referenced()), of every
+ * address space that maps the page.  Pinned pages and pages of locked regions stay.
+ * Linux: shrink_lruvec(), with lists of active and inactive pages in place of one clock.
  */
 #pragma once
 
@@ -37,8 +37,8 @@ unsigned mm_reclaim(struct mm *mm, unsigned n);
 unsigned reclaim_any(unsigned n);
 
 /*
- * Let mm have at most `pages` pages of its own mapped, from the next fault on; 0: as
- * many as there are.  A limit of 1 is raised to 2, since an access may need two pages
+ * Let mm have at most `pages` pages mapped, shared ones too, from the next fault on; 0: as
+ * many as there are.  A shared page that goes leaves every address space.  A limit of 1 is raised to 2, since an access may need two pages
  * at once.  A fault at the limit first swaps out what is above, and up to an eighth of the
  * limit more, EVICT_BATCH at most, with one flush.  It is no error if
  * nothing can go.  Several threads that fault at once may each add one.  A fork's

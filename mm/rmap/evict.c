@@ -7,7 +7,8 @@
  * have cached it, store what replaces it, and only then change the page's counts
  * (docs/invariants.md, B9 and B39).  swap_out() writes the page to its swap slot
  * when no entry is left: after all of these flushes, so that what is written has
- * the last write of every MMU (B42).
+ * the last write of every MMU (B42).  A page of an object is marked before, as one that
+ * migrates, and frozen while it is written: who wants it waits.
  *
  * A batch does each of these steps for all of its entries, which are of one mm, before
  * the next step, under one hold of pt_lock: clear all, flush once, store and count
@@ -17,6 +18,8 @@
 #include "kernel/panic.h"
 #include "kernel/probe.h"
 #include "mm/core/entry.h"
+#include "mm/core/object.h"
+#include "mm/frame/moving.h"
 #include "mm/notifier/flush.h"
 #include "mm/rmap/huge.h"
 #include "mm/rmap/rmap.h"
@@ -67,7 +70,7 @@ static always_inline void entry_replace(struct page *page, struct mm *mm,
 	/* An evicted entry keeps the mapping's reference, but does not map.  For
 	 * a swapped one the cache has a reference, and one that waits for
 	 * another frame has one on that. */
-	if (unlikely(swp))
+	if (unlikely(swp) && next)
 		page_clear_exclusive(page);
 	if (likely(next && !swp && !to))
 		page_map_to_ref(page);
@@ -140,7 +143,7 @@ static inline bool unmap_more(const struct page *page, swp_t swp,
 {
 	if (to)
 		return page_count(page) != page_move_count(page);
-	if (swp) /* the caller and the cache, and an evicted entry */
+	if (swp) /* the caller and the cache or the object, and an evicted entry */
 		return page_refs(page) > 2;
 	return page_maps(page) > 0;
 }
@@ -234,10 +237,76 @@ int evict_to(struct page *page, struct page *to)
 	return walk_result(page, walk.ret);
 }
 
+/*
+ * Write an object's page that no entry maps, and let its frame leave the object: while it
+ * is frozen no thread can get the page, and those that want it wait for the mark.
+ * Returns 0; -EBUSY if it has another user; -EIO.
+ */
+static noinline int object_write(struct page *page, swp_t swp)
+{
+	uint64_t count = page_move_count(page);
+	int ret = 0;
+
+	if (!page_freeze(page, count))
+		return err(EBUSY);
+	PROBE(swap_frozen, page, swp);
+	ret = swap_out_write(page, swp);
+	if (ret)
+		page_unfreeze(page, count);
+	return ret;
+}
+
+/* End the swap-out of an object's page, which is frozen if it is stored.  Clears
+ * PG_MOVING. */
+static noinline void object_end(struct page *page, swp_t swp)
+{
+	struct object *object = page->mapping.object;
+
+	if (swap_object_end(page, swp)) {
+		object_page_leave(object, page->index, page, swp);
+		page_unfreeze(page, PAGE_REF);
+	}
+	moving_end(page);
+	object_put(object);
+}
+
+/* Mark a page of an object, which gets a user more: its places stay meanwhile.  Returns 0
+ * or -EBUSY. */
+static noinline int object_begin(struct page *page)
+{
+	struct object *object = page->mapping.object;
+
+	if (!object_try_get(object))
+		return err(EBUSY);
+	if (moving_begin(page))
+		return 0;
+	object_put(object);
+	return err(EBUSY);
+}
+
+/* Begin the swap-out of a page.  Returns as swap_out(). */
+static always_inline int swap_begin(struct page *page, swp_t *swp)
+{
+	bool shared = page_kind(page) == PAGE_OBJECT;
+	int ret = unlikely(shared) ? object_begin(page) : 0;
+
+	if (ret)
+		return ret;
+	ret = swap_out_begin(page, swp);
+	if (!ret) {
+		PROBE(swap_begun, page, *swp);
+	} else if (shared) {
+		moving_end(page);
+		object_put(page->mapping.object);
+	}
+	return ret;
+}
+
 /* Do what is left of a swap-out that has begun: evict page from the tables that still
  * have it, if there may be any, write it, and end.  Returns as swap_out(). */
 static always_inline int swap_out_rest(struct page *page, swp_t swp, bool more)
 {
+	bool shared = page_kind(page) == PAGE_OBJECT;
 	struct swap_walk walk = { swp, 0 };
 	int ret;
 
@@ -246,9 +315,12 @@ static always_inline int swap_out_rest(struct page *page, swp_t swp, bool more)
 	ret = walk_result(page, walk.ret);
 	if (!ret) {
 		PROBE(swap_unmapped, page, swp);
-		ret = swap_out_write(page, swp);
+		ret = shared ? object_write(page, swp)
+			     : swap_out_write(page, swp);
 	}
-	if (!swap_out_end(page, swp) && !ret)
+	if (shared)
+		object_end(page, swp);
+	else if (!swap_out_end(page, swp) && !ret)
 		ret = err(EBUSY);
 	return ret;
 }
@@ -259,13 +331,10 @@ int swap_out(struct page *page)
 	int ret;
 
 	require(may_sleep() && locks_below(RANK_LINKS));
-	if (page_kind(page) != PAGE_ANON && page_kind(page) != PAGE_KSM)
+	if (!kind_user(page_kind(page)) || page_is_device(page))
 		return err(EINVAL);
-	ret = swap_out_begin(page, &swp);
-	if (ret)
-		return ret;
-	PROBE(swap_begun, page, swp);
-	return swap_out_rest(page, swp, true);
+	ret = swap_begin(page, &swp);
+	return ret ? ret : swap_out_rest(page, swp, true);
 }
 
 /* ---- a batch --------------------------------------------------------------- */
@@ -341,12 +410,9 @@ unsigned swap_out_batch(struct evict_batch *batch)
 	unsigned n, freed = 0;
 
 	require(may_sleep() && rw_held(&batch->mm->lock));
-	for (entry = batch->entries; entry < end; entry++) {
-		if (swap_out_begin(entry->page, &entry->swp))
+	for (entry = batch->entries; entry < end; entry++)
+		if (swap_begin(entry->page, &entry->swp))
 			entry->swp = 0;
-		else
-			PROBE(swap_begun, entry->page, entry->swp);
-	}
 	n = batch_start(batch, ranges);
 	spin_lock(&batch->mm->pt_lock);
 	batch_evict(batch);

@@ -117,8 +117,8 @@ void page_move_owner(struct page *page, struct page *to)
 {
 	enum page_kind kind = page_kind(page);
 
-	if (page_test(page, PG_DIRTY))
-		page_set_dirty(to);
+	/* A page of an object keeps its slot. */
+	page_set(to, page_flags(page) & (PG_DIRTY | PG_SWAP));
 	if (!page_exclusive(page))
 		page_clear_exclusive(to);
 	page_change_kind(to, kind_idle(to), kind_in(kind, to), page->mapping,
@@ -126,7 +126,7 @@ void page_move_owner(struct page *page, struct page *to)
 	if (movers[kind])
 		movers[kind](page, to);
 	page_change_kind(page, kind, kind_idle(page), (struct page *)NULL, 0);
-	page_clear(page, PG_EXCLUSIVE | PG_DIRTY | PG_LAZY);
+	page_clear(page, PG_EXCLUSIVE | PG_DIRTY | PG_LAZY | PG_SWAP);
 }
 
 int page_move_content(struct page *to, struct page *page)
@@ -152,7 +152,7 @@ static always_inline int move_frame(struct page *page, struct page *to)
 	/* The caller may have the last reference on a block of 2 MiB. */
 	if (page_order(page) || !page_freeze(page, count))
 		return err(EBUSY);
-	assert(!page_swp(page));
+	assert(!page_cached(page));
 	PROBE(migrate_frozen, page, to);
 	/* The last write of every MMU is in the frame: all were flushed (B42), and
 	 * no thread can get a reference, and with it a new mapping. */
@@ -231,7 +231,7 @@ int migrate_page(struct page *page, struct page *to)
 	assert(page_kind(to) == kind_idle(to) && page_count(to) == PAGE_REF);
 	if (!kind_user(kind) || (page_is_device(to) && kind != PAGE_ANON))
 		return err(EINVAL);
-	if (page_pins(page) || page_swp(page))
+	if (page_pins(page) || page_cached(page))
 		return err(EBUSY);
 	/* The slots of an object stay while it has a user. */
 	if (kind == PAGE_OBJECT) {

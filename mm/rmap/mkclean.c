@@ -6,6 +6,7 @@
 #include "mm/notifier/flush.h"
 #include "mm/rmap/huge.h"
 #include "mm/rmap/rmap.h"
+#include "mm/swap/swap.h"
 
 /* Take W and D from the entry at slot.  Returns whether the page may have been written
  * through it.  Context: mm->pt_lock held. */
@@ -51,9 +52,11 @@ bool page_mkclean(struct page *page)
 
 	require(may_sleep() && locks_below(RANK_LINKS));
 	rmap_walk(page, clean_visit, &dirty);
-	if (page_test(page, PG_DIRTY)) {
+	dirty |= page_test(page, PG_DIRTY);
+	/* Of an object's page the mark also says that its swap slot is old. */
+	if (page_kind(page) == PAGE_OBJECT && page_swp(page))
+		page_set(page, dirty ? PG_DIRTY : 0);
+	else
 		page_clear(page, PG_DIRTY);
-		dirty = true;
-	}
 	return dirty;
 }

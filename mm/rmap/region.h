@@ -95,3 +95,13 @@ void region_join(struct mm *mm, va_t start, va_t end);
  * Context: mm->lock held.
  */
 va_t region_gap(struct mm *mm, uint64_t len);
+
+/*
+ * Return true if the region allows the access.  An entry that can be written or
+ * executed can be read: x86 has no other kind (SDM vol. 3, 4.6).  So any right
+ * allows a read, and the result is what an entry would allow.
+ */
+static inline bool region_allows(const struct region *r, enum prot access)
+{
+	return r->prot && !(access & ~(r->prot | PROT_R));
+}

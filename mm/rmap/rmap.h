@@ -124,10 +124,11 @@ static inline uint64_t page_move_count(const struct page *page)
 must_check int evict_to(struct page *page, struct page *to);
 
 /*
- * Evict a private or merged page from every table, write it to a swap slot, and
- * free its frame, which is free when the caller drops its reference.  Its entries
- * name the slot; the next fault of a CPU or a device brings the content back
- * (mm/space/swap_in.h).  Linux: shrink_folio_list(), for one page.
+ * Evict a page from every table, write it to a swap slot, and free its frame, which is
+ * free when the caller drops its reference.  Entries of a private or merged page name the
+ * slot; those of an object's page become holes, and the object has the slot.  The
+ * next fault of a CPU or a device brings the content back (mm/space/swap_in.h,
+ * object_page()).  Linux: shrink_folio_list(), for one page; shmem_writepage().
  *
  * Context: may sleep; any that may take RANK_LINKS.  The caller holds a reference
  * on page, as for rmap_walk().
@@ -182,7 +183,8 @@ unsigned page_mark_idle(struct page *page);
 bool page_young(struct page *page);
 
 /*
- * Make every entry of page read-only and clean, and clear PG_DIRTY.  When it returns no
+ * Make every entry of page read-only and clean, and clear PG_DIRTY, which stays for a page
+ * of an object that has a swap slot: its next swap-out needs it.  When it returns no
  * CPU and no device can write the page without a fault, which makes its entry writable and
  * dirty again: so a copy that is made from here on is complete, or the next call returns
  * true.  Linux: folio_mkclean(), folio_clear_dirty_for_io().

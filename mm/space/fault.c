@@ -31,6 +31,7 @@
 #include "mm/space/mm_priv.h"
 #include "mm/reclaim/reclaim.h"
 #include "mm/space/swap_in.h"
+#include "mm/swap/swap.h"
 
 struct fault {
 	struct mm *mm;
@@ -286,14 +287,16 @@ static int fault_evicted(struct fault *f)
 static int fault_object(struct fault *f)
 {
 	struct region *r = f->region;
+	enum prot prot = r->prot;
 	struct mm *mm = f->mm;
 	struct page *page;
+	int ret;
 
 	require(spin_held(&mm->pt_lock));
 	spin_unlock(&mm->pt_lock);
-	page = object_page(r->object, region_pgoff(r, f->va));
-	if (!page)
-		return err(ENOMEM);
+	ret = object_page(r->object, region_pgoff(r, f->va), &page);
+	if (unlikely(ret))
+		return ret;
 	spin_lock(&mm->pt_lock);
 	if (fault_lost(f)) {
 		spin_unlock(&mm->pt_lock);
@@ -301,7 +304,10 @@ static int fault_object(struct fault *f)
 		return -EAGAIN;
 	}
 	page_ref_to_map(page);
-	pt_set(&mm->pt, f->slot, entry_make(page, r->prot) | fault_bits(f));
+	/* No device that walks this table may dirty what is only read (B33). */
+	if (f->want != WANT_WRITE && page_swp(page))
+		prot &= ~PROT_W;
+	pt_set(&mm->pt, f->slot, entry_make(page, prot) | fault_bits(f));
 	mm->mapped++;
 	PROBE(pte_set, mm, f->va);
 	spin_unlock(&mm->pt_lock);
@@ -341,16 +347,6 @@ static int fault_page(struct fault *f)
 	if (f->region->object)
 		return fault_object(f);
 	return f->want == WANT_READ ? fault_zero(f) : fault_fresh(f);
-}
-
-/*
- * Return true if the region allows the access.  An entry that can be written or
- * executed can be read: x86 has no other kind (SDM vol. 3, 4.6).  So any right
- * allows a read, and the result is what an entry would allow.
- */
-static bool region_allows(const struct region *r, enum prot access)
-{
-	return r->prot && !(access & ~(r->prot | PROT_R));
 }
 
 /* Do mm_fault() and mm_fault_unshare().  What has no memory swaps pages out and

@@ -12,6 +12,7 @@
 #include "kernel/panic.h"
 #include "kernel/thread.h"
 #include "mm/core/entry.h"
+#include "mm/core/object.h"
 #include "mm/space/swap_in.h"
 #include "mm/swap/swap.h"
 
@@ -54,9 +55,10 @@ static int bring_in_all(struct mm *mm)
 	return ret;
 }
 
-/* Bring in all that any address space has in swap.  Returns 0, -ENOMEM, -EIO. */
+/* Bring in all that any address space or object has in swap.  Returns 0, -ENOMEM, -EIO. */
 static int pass(void)
 {
+	struct object *object = NULL;
 	struct mm *mm;
 	int ret = 0;
 
@@ -64,6 +66,10 @@ static int pass(void)
 		id = mm->id;
 		ret = bring_in_all(mm);
 	}
+	while (!ret && (object = object_next(object)))
+		ret = object_swap_off(object);
+	if (ret && object)
+		object_put(object);
 	return ret;
 }
 

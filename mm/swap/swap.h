@@ -21,6 +21,11 @@
  * An entry that was exclusive takes the frame out of the cache when it comes back
  * (swap_cache_take()), and the slot becomes free.
  *
+ * A slot of an object has one user, its page.  While the page is out the object's slot
+ * of it holds the number; the frame that is read then has PG_SWAP as long as the page
+ * has the slot, which is true or, with PG_DIRTY, old.  Such a frame is in no cache: all who
+ * want the page meet in the object (mm/core/object.h).
+ *
  * The states of a page, and every step between them: RECLAIM.md.
  */
 #pragma once
@@ -105,6 +110,14 @@ bool swap_out_end(struct page *page, swp_t swp);
  */
 void swap_cache_put(struct page *page);
 
+/*
+ * End the swap-out of a page of an object, which the caller has frozen if its content
+ * is stored.  A frozen page gives its use of the slot to the object; one whose content is
+ * not stored has no slot any more.  Returns whether it was frozen.
+ * Context: any that may take RANK_SWAP; the page is on the way (mm/frame/moving.h).
+ */
+bool swap_object_end(struct page *page, swp_t swp);
+
 /* ---- in -------------------------------------------------------------------- */
 
 /*
@@ -128,11 +141,29 @@ must_check int swap_cache_read(swp_t swp, struct page *page);
  */
 void swap_cache_take(swp_t swp, struct page *page);
 
-/* Return the slot in whose cache the page is; 0: in none.  Stable while the caller is
- * a user of the slot, or no other thread runs. */
+/*
+ * Read the slot's content into page, fresh and of kind KERNEL, for an object, and give it
+ * the object's use of the slot.  Returns 0, or -EIO with nothing changed.
+ * Context: may sleep; one thread at a time.
+ */
+must_check int swap_object_read(swp_t swp, struct page *page);
+
+/* Give up the slot of a page of an object, if it has one.  Context: any that may take
+ * RANK_SWAP; the page is on the way, or the object has no user. */
+void swap_object_drop(struct page *page);
+
+/* Return the slot of the page: in whose cache it is, or of a page of an object the one
+ * that it keeps; 0: none.  Stable while the caller is a user of the slot, the page is
+ * on the way, or no other thread runs. */
 static inline swp_t page_swp(const struct page *page)
 {
 	return (swp_t)FIELD_GET(PG_SWAP, page_flags(page));
+}
+
+/* Return whether the page is in the cache, which then has a reference on it. */
+static inline bool page_cached(const struct page *page)
+{
+	return page_swp(page) && page_kind(page) != PAGE_OBJECT;
 }
 
 /* ---- for checkers: no other thread runs ------------------------------------ */

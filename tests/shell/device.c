@@ -127,8 +127,7 @@ static bool find_pair(struct object *object, struct page **first,
 	struct page *page[ATTEMPTS];
 
 	for (unsigned i = 0; i < ATTEMPTS; i++) {
-		page[i] = object_page(object, i);
-		if (!page[i])
+		if (object_page(object, i, &page[i]))
 			return false;
 		page_put(page[i]); /* the object keeps it */
 		for (unsigned j = 0; j < i; j++) {
@@ -156,8 +155,8 @@ static int move_in(struct bound *b, unsigned i, struct mm *mm)
 	if (!b->programs || !find_pair(b->programs, &first, index))
 		return shell_say(-ENOMEM);
 	for (unsigned k = 0; k < 2 && !error; k++)
-		error = mm_map(mm, OWN(i) + k * DMA_STAGE, DMA_STAGE, RW, 0,
-			       b->programs, index[k], NULL);
+		error = mm_map(mm, OWN(i) + k * DMA_STAGE, DMA_STAGE, RW,
+			       MAP_LOCKED, b->programs, index[k], NULL);
 	if (error == -EEXIST)
 		printk("mm %u has pages at %#lx, where %s has its programs\n",
 		       mm->id, OWN(i), lsi_at(i)->engine.name);

@@ -151,8 +151,7 @@ TEST(page, numbers_lead_to_users_pages_only,
 	EXPECT_EQ(page_refs(page), 1);
 	page_put(page);
 	EXPECT(!page_try_get_user(page));
-	user = object_page(object, 0);
-	REQUIRE(user);
+	REQUIRE(!object_page(object, 0, &user));
 	EXPECT(page_try_get_user(user));
 	EXPECT_EQ(page_refs(user), 3);
 	page_put(user);
@@ -191,9 +190,9 @@ TEST(page, object_without_users_gets_none,
      "a page that outlives the users of its object gives it no new one")
 {
 	struct object *object = object_create(1);
-	struct page *page = object ? object_page(object, 0) : NULL;
+	struct page *page;
 
-	REQUIRE(page);
+	REQUIRE(object && !object_page(object, 0, &page));
 	EXPECT(object_try_get(object));
 	object_put(object);
 	object_put(object);
@@ -210,8 +209,8 @@ TEST(page, reused_frame_is_not_taken_for_the_old,
 	reuse.object = object_create(1);
 	reuse.n = 0;
 	REQUIRE(reuse.object);
-	page = reuse.found = object_page(reuse.object, 0);
-	REQUIRE(page);
+	REQUIRE(!object_page(reuse.object, 0, &page));
+	reuse.found = page;
 	page_put(page);
 	hook("page_found", use_again, NULL);
 	EXPECT(!page_try_get_user(page));
