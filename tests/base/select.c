@@ -218,6 +218,8 @@ static void one_word(struct selection *s, const char *word, char *globs)
 		s->shuffle = true;
 	} else if (!strcmp(word, "explain")) {
 		s->explain = true;
+	} else if (!strcmp(word, "check=each")) {
+		s->check_each = true;
 	} else if (!strcmp(word, "explain=json")) {
 		s->json = true;
 	} else if (!strcmp(word, "bench")) {

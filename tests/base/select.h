@@ -30,7 +30,8 @@ struct selection {
 	unsigned pool;      /* blocks of the fixed pool                      */
 	uint32_t fail_nth;  /* allocation of each test's thread; 0: none     */
 	bool list, bench, shuffle, shell, explain, json;
-	bool hang, deaf;   /* each test spins for ever; deaf: interrupts off  */
+	bool check_each; /* sweep the machine after each test, not each suite */
+	bool hang, deaf; /* each test spins for ever; deaf: interrupts off  */
 	unsigned explore;  /* preemptions, of suite explore                */
 	const char *sched; /* text of sched= in the command line, or NULL   */
 	const char *ops;   /* text of ops= in the command line, or NULL       */

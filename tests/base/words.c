@@ -12,6 +12,9 @@ const struct word select_words[] = {
 	{ "timeout=", "N", "seconds that a test may take" },
 	{ "shuffle", "", "the tests of each suite in an order by the seed" },
 	{ "quick", "", "all but the stress" },
+	{ "check=each", "",
+	  "sweep frames, device table and kernel mappings after each test, not "
+	  "each suite" },
 	{ "explain", "", "print what each test did as a table" },
 	{ "explain=json", "",
 	  "the same as JSON lines, with the state after each step" },

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checkers.c - leaks, locks, tables, reverse map and W^X, after every test
+ * checkers.c - leaks, locks, tables and reverse map after every test; W^X, the device
+ * table and all frames after every suite
  */
 #include "tests/checker/checkers.h"
 #include "arch/trap.h"
@@ -76,15 +77,9 @@ static const char *check_all(const struct checkers *o)
 	}
 	why = mmu_notifier_check();
 	if (!why)
-		why = iommu_machine() ? iommu_check(iommu_machine()) : NULL;
-	if (!why)
 		why = mm_check();
 	if (!why)
 		why = ksm_check();
-	if (!why)
-		why = pmm_check();
-	if (!why)
-		why = wx_check();
 	if (why)
 		return why;
 	bad = CONFIG_CHECK ? pmm_check_poison(false, &pfn) : 0;
@@ -104,6 +99,22 @@ const char *checkers_run(const struct checkers *o)
 	probe_on = false;
 	mmu_notifier_synchronize(); /* what was put becomes free */
 	why = check_all(o);
+	probe_on = probing;
+	return why;
+}
+
+const char *checkers_sweep(void)
+{
+	const char *why = NULL;
+	bool probing = probe_on;
+
+	probe_on = false;
+	if (iommu_machine())
+		why = iommu_check(iommu_machine());
+	if (!why)
+		why = pmm_check();
+	if (!why)
+		why = wx_check();
 	probe_on = probing;
 	return why;
 }

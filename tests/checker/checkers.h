@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checkers.h - what must hold for the whole machine after every test
+ * checkers.h - what must hold for the whole machine after every test, and after a suite
  */
 #pragma once
 
@@ -15,5 +15,11 @@ struct checkers {
 /* Record the state before a test. */
 void checkers_begin(struct checkers *o);
 
-/* Check after it; returns NULL or a message. */
+/* Check after it what tests usually break; returns NULL or a message. */
 const char *checkers_run(const struct checkers *o);
+
+/*
+ * Check the rest, which takes as long as 60 short tests do: the state of every frame,
+ * every entry of the device table, every kernel mapping.  Returns NULL or a message.
+ */
+const char *checkers_sweep(void);

@@ -41,6 +41,7 @@ static _Atomic unsigned failures;
 static const char *skipped;
 static uint64_t run_seed;
 static uint32_t fail_nth;  /* the word fail=alloc:nth=                 */
+static bool check_each;    /* the word check=each                     */
 static bool explain, json; /* the words explain, explain=json         */
 static bool hang, deaf;    /* the words lie=hang, lie=deaf             */
 static uint64_t deadline;  /* ns; read by the ticks */
@@ -148,7 +149,27 @@ static void show(const struct test *t)
 		explain_show(t, verdict, failures || explain);
 }
 
-static void run_test(const struct test *t, unsigned timeout)
+/* Sweep the machine after the last test of a suite, or after each with check=each. */
+static void sweep(bool last)
+{
+	const char *why = last || check_each ? checkers_sweep() : NULL;
+
+	if (!why)
+		return;
+	test_fail("checker", 0, "%s", why);
+	if (!check_each)
+		ktap_note("this may be an earlier test's doing: "
+			  "APPEND=check=each looks after each");
+}
+
+static void tell_replay(const struct test *t)
+{
+	probe_dump(PROBES_SHOWN);
+	ktap_note("replay: make run T=%s.%s SEED=%lu SMP=%u", t->suite, t->name,
+		  run_seed, cpu_count());
+}
+
+static void run_test(const struct test *t, unsigned timeout, bool last)
 {
 	uint64_t usual = (t->limit ? t->limit : TEST_LIMIT) * stress_times() *
 			 (CONFIG_SAN ? 8 : 1);
@@ -193,13 +214,11 @@ static void run_test(const struct test *t, unsigned timeout)
 	WRITE_ONCE(deadline, 0);
 	if (why)
 		test_fail("checker", 0, "%s", why);
+	sweep(last);
 	running = NULL;
 	show(t);
-	if (failures) {
-		probe_dump(PROBES_SHOWN);
-		ktap_note("replay: make run T=%s.%s SEED=%lu SMP=%u", t->suite,
-			  t->name, run_seed, cpu_count());
-	}
+	if (failures)
+		tell_replay(t);
 	WRITE_ONCE(probe_on, probing);
 	ktap_note("time_us=%lu", us);
 	ktap_result(t->name,
@@ -219,6 +238,15 @@ static unsigned suite_length(const struct selection *s, unsigned from)
 	return n;
 }
 
+/* Return the number of the last test of the suite that has enough CPUs; n: none. */
+static unsigned last_to_run(const struct test *const *tests, unsigned n)
+{
+	for (unsigned k = n; k-- > 0;)
+		if (tests[k]->cpus <= cpu_count())
+			return k;
+	return n;
+}
+
 static unsigned run_all(const struct selection *s)
 {
 	unsigned suites = 0, failed;
@@ -226,6 +254,7 @@ static unsigned run_all(const struct selection *s)
 	run_seed = s->seed;
 	fail_nth = s->fail_nth;
 	explain = s->explain;
+	check_each = s->check_each;
 	json = s->json;
 	explain_json(json);
 	hang = s->hang;
@@ -239,12 +268,14 @@ static unsigned run_all(const struct selection *s)
 		suites++;
 	ktap_begin(suites);
 	ktap_note("tests: %u", s->n * s->repeat);
-	for (unsigned i = 0, n; i < s->n; i += n) {
+	for (unsigned i = 0, n, last; i < s->n; i += n) {
 		n = suite_length(s, i);
+		last = last_to_run(s->tests + i, n);
 		ktap_suite(s->tests[i]->suite, n * s->repeat);
 		for (unsigned r = 0; r < s->repeat; r++)
 			for (unsigned k = 0; k < n; k++)
-				run_test(s->tests[i + k], s->timeout);
+				run_test(s->tests[i + k], s->timeout,
+					 k == last);
 		ktap_suite_end();
 	}
 	/* Under icount the same in every run, or it was not the same run. */

@@ -189,6 +189,8 @@ int tests_shell(void)
 	shell_spaces_end();
 	why = checkers_run(&before);
 	if (!why)
+		why = checkers_sweep();
+	if (!why)
 		return verdict;
 	printk("the shell leaves traces: %s\n", why);
 	return EXIT_FAIL;
