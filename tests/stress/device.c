@@ -22,10 +22,10 @@
 #include "tests/fixture/iommu/user_fixture.h"
 #include "tests/stress/one.h"
 
-#define ROUNDS       10u
-#define MODEL_ROUNDS 5u /* its steps are slow, and it moves no real data   */
+#define ROUNDS       5u
+#define MODEL_ROUNDS 3u /* its steps are slow, and it moves no real data   */
 #define ROUND_OPS    480u
-#define WORDS        5500u /* at least, moved by DMA on QEMU              */
+#define WORDS        2700u /* at least, moved by DMA on QEMU              */
 #define LIMIT        300   /* seconds, on a busy host                      */
 
 static struct one_device {

@@ -33,7 +33,7 @@
 #define SPACES  3u /* of one actor; 0 has the device                        */
 #define CHUNKS  32u
 #define CHUNK   (BLOCK_SIZE / 16)
-#define OPS     2000u /* of each actor                                        */
+#define OPS     1000u /* of each actor                                        */
 #define LIMIT   300   /* seconds, on a busy host                             */
 
 #define H(c) (VA + (UINT64_C(1) << 30) + (c)*CHUNK)
@@ -439,7 +439,7 @@ static void stress_huge(struct iommu_fixture *s)
 USER_TEST_IN(
 	stress, huge, sva, USER_SVA, qemu,
 	"spaces with pages of 2 MiB, a scanner and two devices in the same "
-	"tables equal the flat model after 6,000 operations",
+	"tables equal the flat model after 3,000 operations",
 	LIMIT);
 USER_TEST_IN(stress, huge, sva, USER_SVA, model,
 	     "the same on the strict model, with devices in the same tables",

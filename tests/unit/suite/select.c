@@ -113,9 +113,9 @@ TEST(select, numbers_are_bounded,
 	EXPECT_EQ(choose("hugepages=9")->pool, 9);
 	EXPECT_EQ(choose("fail=alloc:nth=17")->fail_nth, 17);
 	EXPECT_EQ(s.stress, 1);
-	EXPECT_EQ(choose("stress=300")->stress, 300);
-	EXPECT(refused("stress=0", "*from 1 to 300*"));
-	EXPECT(refused("stress=301", "*from 1 to 300*"));
+	EXPECT_EQ(choose("stress=600")->stress, 600);
+	EXPECT(refused("stress=0", "*from 1 to 600*"));
+	EXPECT(refused("stress=601", "*from 1 to 600*"));
 	EXPECT(refused("stress=4294967297", "*decimal number*"));
 	EXPECT(refused("stress=much", "*decimal number*"));
 	EXPECT(refused("stres=2", "*did you mean `stress=`*"));
