@@ -48,8 +48,29 @@ static uint64_t copy_pinned(struct fork *f, struct page *page, va_t va)
 }
 
 /*
+ * Share the swapped entries from `from` on, the first of which is one, with the table that
+ * is `across`.  Two entries name each slot then, and neither is exclusive.  Returns how
+ * many there were.
+ */
+static noinline unsigned share_swapped(uint64_t *from, const uint64_t *end,
+				       ptrdiff_t across)
+{
+	uint64_t *at = from, e = pte_read(at);
+
+	do {
+		if (e & ENTRY_SWAP_EX) {
+			e &= ~ENTRY_SWAP_EX;
+			pte_write(at, e);
+		}
+		swap_hold(entry_swp(e));
+		pte_write(at + across, e);
+	} while (++at < end && entry_swapped(e = pte_read(at)));
+	return (unsigned)(at - from);
+}
+
+/*
  * Return the child's entry for the parent's e, which is not 0 and one of the rare
- * kinds, at slot from: zero page, evicted, swapped, pinned.  Returns 0 for -ENOMEM,
+ * kinds, at slot from: zero page, evicted, pinned.  Returns 0 for -ENOMEM,
  * with nothing changed.
  * Not inlined: it would take registers from the loop that calls it, which costs 5
  * instructions an entry.
@@ -57,16 +78,8 @@ static uint64_t copy_pinned(struct fork *f, struct page *page, va_t va)
 static noinline uint64_t share_special(struct fork *f, uint64_t *from, va_t va)
 {
 	uint64_t e = pte_read(from);
-	struct page *page;
+	struct page *page = entry_page(e);
 
-	if (entry_swapped(e)) {
-		/* Two entries name the slot now: neither is exclusive. */
-		e &= ~ENTRY_SWAP_EX;
-		pte_write(from, e);
-		swap_hold(entry_swp(e));
-		return e;
-	}
-	page = entry_page(e);
 	if (page == zero_page) {
 		if (e & PTE_D)
 			zero_merged_add(1);
@@ -170,6 +183,13 @@ static int share_run(struct fork *f, const struct pt_run *run)
 			}
 		} else if (!e) {
 			holes++;
+			continue;
+		}
+		if (entry_swapped(e)) {
+			unsigned n = share_swapped(from, end, across);
+
+			special += n;
+			from += n - 1;
 			continue;
 		}
 		e = share_special(f, from,
