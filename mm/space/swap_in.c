@@ -89,22 +89,26 @@ static int copy_foreign(struct swap_in *in)
 /*
  * Return the entry that maps in->page, and count it.  The entry has D: the slot's
  * content is not kept for it.  The page takes the mapping's reference from the
- * caller's.  Context: pt_lock held.
+ * caller's; the uses of the slot by the entry and the caller end.  Context: pt_lock held.
  */
 static uint64_t entry_in(const struct swap_in *in, bool copied)
 {
 	require(spin_held(&in->region->mm->pt_lock));
-	if (copied)
-		return page_new_anon(in->page, in->region, in->va);
-	if (in->entry & ENTRY_SWAP_EX) {
+	if (!copied && in->entry & ENTRY_SWAP_EX) {
 		swap_cache_take(entry_swp(in->entry), in->page);
 		page_set_exclusive(in->page);
+	} else {
+		swap_drop(entry_swp(in->entry));
+		swap_drop(entry_swp(in->entry));
 	}
+	if (copied)
+		return page_new_anon(in->page, in->region, in->va);
 	page_ref_to_map(in->page);
 	return entry_make(in->page, in->region->prot) | PTE_D;
 }
 
-/* Map in->page, or drop it if the entry has changed.  Returns -EAGAIN. */
+/* Map in->page, or drop it if the entry has changed, and end the caller's use of the slot.
+ * Returns -EAGAIN. */
 static int map_page(const struct swap_in *in, bool copied)
 {
 	struct mm *mm = in->region->mm;
@@ -116,16 +120,17 @@ static int map_page(const struct swap_in *in, bool copied)
 		pte_write(in->slot, entry_in(in, copied));
 		mm->mapped++;
 		PROBE(pte_set, mm, in->va);
-		swap_drop(entry_swp(in->entry)); /* the entry's use */
 	}
 	spin_unlock(&mm->pt_lock);
-	if (lost)
+	if (lost) {
 		page_put(in->page);
+		swap_drop(entry_swp(in->entry));
+	}
 	return -EAGAIN;
 }
 
-/* Return ret, an error; -EAGAIN if the entry has changed, so that the content which
- * could not be had is not that of the address any more. */
+/* End the use of the slot and return ret, an error; -EAGAIN if the entry has changed, so
+ * that the content which could not be had is not that of the address any more. */
 static int fault_failed(const struct swap_in *in, int ret)
 {
 	struct mm *mm = in->region->mm;
@@ -134,6 +139,7 @@ static int fault_failed(const struct swap_in *in, int ret)
 	if (pte_read(in->slot) != in->entry)
 		ret = -EAGAIN;
 	spin_unlock(&mm->pt_lock);
+	swap_drop(entry_swp(in->entry));
 	return ret;
 }
 
@@ -154,7 +160,5 @@ int fault_swapped(struct mm *mm, struct region *region, va_t va, uint64_t *slot)
 		if (ret)
 			page_put(in.page);
 	}
-	ret = ret ? fault_failed(&in, ret) : map_page(&in, copied);
-	swap_drop(entry_swp(in.entry));
-	return ret;
+	return ret ? fault_failed(&in, ret) : map_page(&in, copied);
 }

@@ -13,16 +13,6 @@ struct swap swap = { .lock = SPINLOCK_INIT(RANK_SWAP, "swap") };
 
 /* ---- the store ------------------------------------------------------------- */
 
-/* Put a slot without users on the free list.  Context: swap.lock held. */
-static void slot_free(swp_t swp)
-{
-	require(spin_held(&swap.lock));
-	atomic_store_explicit(&swap.slots[swp],
-			      FIELD_PREP(SLOT_FRAME, swap.free),
-			      memory_order_relaxed);
-	swap.free = swp;
-}
-
 int swap_on(struct swap_store *store)
 {
 	struct page *block;
@@ -46,6 +36,7 @@ int swap_on(struct swap_store *store)
 	swap.free = 0;
 	swap.closed = false;
 	swap.stat = (struct swap_stat){ .pages = store->pages };
+	swap.stat.used = store->pages;
 	for (swp_t swp = store->pages; swp; swp--)
 		slot_free(swp);
 	spin_unlock(&swap.lock);
@@ -130,7 +121,6 @@ void swap_drop(swp_t swp)
 	if (page)
 		cache_remove(swp, page);
 	slot_free(swp);
-	swap.stat.used--;
 	spin_unlock(&swap.lock);
 	if (page) {
 		/* No entry names it: its flush was that of the swap-out. */

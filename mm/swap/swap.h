@@ -136,7 +136,7 @@ must_check int swap_cache_read(swp_t swp, struct page *page);
 
 /*
  * Take page out of the cache for an exclusive entry, which is about to map it: the
- * content of the slot is no longer needed.
+ * content of the slot is no longer needed, and the uses of the entry and of the caller end.
  * Context: the entry's pt_lock; the caller is a user and has a reference on page.
  */
 void swap_cache_take(swp_t swp, struct page *page);

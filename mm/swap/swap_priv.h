@@ -62,6 +62,17 @@ static inline void slot_clear(swp_t swp, uint64_t bits)
 				  memory_order_release);
 }
 
+/* Put a slot without users on the free list.  Context: swap.lock held. */
+static inline void slot_free(swp_t swp)
+{
+	require(spin_held(&swap.lock));
+	atomic_store_explicit(&swap.slots[swp],
+			      FIELD_PREP(SLOT_FRAME, swap.free),
+			      memory_order_relaxed);
+	swap.free = swp;
+	swap.stat.used--;
+}
+
 /* Take a free slot, with one user; 0: there is none.  Context: swap.lock held. */
 static inline swp_t slot_alloc(void)
 {

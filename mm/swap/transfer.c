@@ -262,11 +262,19 @@ int swap_cache_read(swp_t swp, struct page *page)
 
 void swap_cache_take(swp_t swp, struct page *page)
 {
+	uint64_t users;
+
 	require(locks_below(RANK_SWAP));
 	spin_lock(&swap.lock);
 	assert(slot_frame(slot_read(swp)) == page);
 	cache_remove(swp, page);
 	slot_clear(swp, SLOT_STORED);
+	users = atomic_fetch_sub_explicit(&swap.slots[swp], 2,
+					  memory_order_acq_rel) &
+		SLOT_USERS;
+	assert(users >= 2);
+	if (users == 2)
+		slot_free(swp);
 	spin_unlock(&swap.lock);
 	page_put(page);
 }
