@@ -11,6 +11,7 @@
 #include "mm/core/entry.h"
 #include "mm/core/device.h"
 #include "mm/core/object.h"
+#include "mm/core/track.h"
 #include "mm/frame/huge_pool.h"
 #include "mm/rmap/huge.h"
 #include "mm/rmap/huge_zero.h"
@@ -105,6 +106,29 @@ static void check_device_exclusive(struct census *c, struct mm *mm, va_t va,
 		      mm->id, va);
 }
 
+/* Return the record that meets the range, or NULL; it stays: no other thread changes an
+ * mm. */
+static struct track *record_of(struct mm *mm, va_t start, va_t end)
+{
+	struct track *t;
+
+	spin_lock(&mm->pt_lock);
+	t = track_find(mm, start, end);
+	spin_unlock(&mm->pt_lock);
+	return t;
+}
+
+/* Check that the pages of an entry with W in a tracked region are noted. */
+static void check_noted(struct census *c, struct mm *mm, va_t va, uint64_t len)
+{
+	struct track *t = record_of(mm, va, va + len);
+
+	for (va_t at = va; t && at < va + len; at += PAGE_SIZE)
+		if (!track_noted(t, at))
+			WRONG(c, "mm %u: %lx writable and not noted", mm->id,
+			      at);
+}
+
 /* Check and count one live entry of a table of this level. */
 static void check_entry(struct census *c, struct mm *mm, va_t va, uint64_t e,
 			unsigned level)
@@ -143,8 +167,10 @@ static void check_entry(struct census *c, struct mm *mm, va_t va, uint64_t e,
 		      entry_state_name(state));
 	if (state == STATE_ZERO)
 		return;
-	if ((e & PTE_W) && !(r->prot & PROT_W))
+	if ((e & PTE_W) && !(region_rights(r) & PROT_W))
 		WRONG(c, "mm %u: %lx writable beyond its region", mm->id, va);
+	if ((e & PTE_W) && r->prot & PROT_TRACK)
+		check_noted(c, mm, va, entry_huge(e) ? BLOCK_SIZE : PAGE_SIZE);
 	if (!kind_user(page_kind(page)) && !entry_huge(e))
 		WRONG(c, "mm %u: %lx maps a %s page", mm->id, va,
 		      page_kind_name(page_kind(page)));
@@ -191,12 +217,24 @@ static void check_deposit(struct census *c, struct mm *mm)
 		      c->huge, n);
 }
 
-/* Check that no two neighbours should have been joined. */
+/* Return whether a tracked range contains the region. */
+static bool inside_track(struct mm *mm, const struct region *r)
+{
+	struct track *t = record_of(mm, r->start, r->end);
+
+	return t && t->start <= r->start && r->end <= t->end;
+}
+
+/* Check that no two neighbours should have been joined, and that each tracked region
+ * has a record. */
 static void check_regions(struct census *c, struct mm *mm)
 {
 	struct region *r, *last = NULL;
 
 	for_each_region (r, mm, USER_START, USER_END) {
+		if (r->flags & REGION_TRACKED && !inside_track(mm, r))
+			WRONG(c, "mm %u: region at %lx has no record", mm->id,
+			      r->start);
 		if (last && region_alike(last, r))
 			WRONG(c, "mm %u: two regions at %lx should be one",
 			      mm->id, r->start);

@@ -5,13 +5,13 @@
  *   from         to           made by
  *   hole         zero         fault_zero()
  *                exclusive    fault_new(), fault_object(); copy_pinned() for a child
- *   zero         exclusive    fault_unzero(), own_copy()
+ *   zero         exclusive    fault_unzero(), fault_copy()
  *   exclusive    shared       fork: share_run(), in parent and child
- *   shared       exclusive    fault_copy(), own_copy(): another page
+ *   shared       exclusive    fault_copy(): another page
  *                             page_make_exclusive(): the same page
  *   exclusive,   merged       KSM (mm/ksm/ksm_merge.c)
  *   shared       zero         KSM, for a page of zeroes: entry with PTE_D
- *   merged       exclusive    fault_copy(), own_copy()
+ *   merged       exclusive    fault_copy()
  *   all of a     evicted      entry_evict()
  *   private page
  *   evicted      as before    fault_evicted(), migrate.c

@@ -23,6 +23,7 @@ struct anon_vma_chain;
 struct mmu_notifier_subscriptions;
 struct object;
 struct page;
+struct track;
 
 #define USER_START UINT64_C(0x10000)
 #define USER_END   (UINT64_C(1) << 47)
@@ -49,6 +50,7 @@ struct page;
 
 /* Further flags of a region */
 #define REGION_MERGEABLE BIT(2) /* private, and may be merged: mm/ksm/ksm.h */
+#define REGION_TRACKED   BIT(5) /* writes are noted: mm/core/track.h        */
 
 /* The state of mm/ksm/ksm.c in each mm. */
 struct ksm_mm {
@@ -80,8 +82,11 @@ struct mm {
 	struct page *deposit;    /* (P) unused tables, one for each huge
 				  *     entry: mm/rmap/huge.h; NULL is
 				  *     also read without the lock        */
-	uint64_t limit;      /* (A) of mapped: mm/reclaim/reclaim.h; 0: none */
-	va_t hand;           /* (P) where the next reclaim begins      */
+	uint64_t limit; /* (A) of mapped: mm/reclaim/reclaim.h; 0: none */
+	va_t hand;      /* (P) where the next reclaim begins      */
+	LIST_HEAD(, track)
+	tracks;              /* tracked ranges, apart: (M) or (P) to
+				    *     read, both to write          */
 	LIST_ENTRY(mm) link; /* mm_list_lock: all published mms        */
 	struct mmu_notifier_subscriptions *subscriptions; /* (M) set once  */
 	struct ksm_mm ksm;
@@ -105,7 +110,8 @@ struct region {
 	uint64_t pgoff;            /* (M)(R) page number of start: in the
 				    * object, or of where it was created    */
 	struct mm *mm;             /* (I)                                   */
-	enum prot prot;            /* (M) what a CPU may do                 */
+	enum prot prot;            /* (M) what a CPU may do; PROT_TRACK in
+				    * place of W in a tracked region        */
 	unsigned flags;            /* (M) MAP_LOCKED, MAP_HUGE, REGION_*; a
 				    * reverse map walk reads MAP_LOCKED,
 				    * which never changes, without (M): so
@@ -324,6 +330,40 @@ must_check int mm_remap_object(struct mm *mm, va_t start, va_t end,
  * entries of it may have lost W, which the next write restores.
  */
 must_check int mm_fork(struct mm *parent, struct mm **child);
+
+/* ---- which pages were written ------------------------------------------ */
+
+/*
+ * Begin to record which pages of [start, end), which may have holes, are written by a CPU
+ * or a device through their addresses here.  At most TRACK_PAGES.  Linux: clear_refs=4.
+ *
+ * Context: may sleep; takes mm->lock to write.
+ * Returns 0; -EINVAL, also for a longer range; -EEXIST if a page is tracked already;
+ * -ENOMEM.
+ */
+must_check int mm_track_writes(struct mm *mm, va_t start, va_t end);
+
+/*
+ * Report which pages of [start, end), part of one tracked range, may have been written
+ * since the last call, in one step: a write that ends before the call begins is in this
+ * report, one that begins after it has returned is in the next, any other in one of
+ * them.  Bit i % 64 of written[i / 64] is page i.  Counted as written are also: a page
+ * that was mapped, moved here or discarded; all of 2 MiB that one entry maps; a page that
+ * is pinned, or with a device.  What another address space writes is not.
+ * Linux: PAGEMAP_SCAN with PM_SCAN_WP_MATCHING, pagemap's bit 55.
+ *
+ * Context: may sleep; takes mm->lock to write.
+ * Returns 0; -EINVAL; -ENOENT if it is not part of a tracked range; -ENOMEM: then
+ * nothing is forgotten.
+ */
+must_check int mm_take_written(struct mm *mm, va_t start, va_t end,
+			       uint64_t *written);
+
+/*
+ * End the record of exactly this range.  Context: may sleep; takes mm->lock to write.
+ * Returns 0; -ENOENT if there is none.
+ */
+must_check int mm_untrack_writes(struct mm *mm, va_t start, va_t end);
 
 /* ---- contents ---------------------------------------------------------- */
 

@@ -18,6 +18,7 @@
 #include "kernel/probe.h"
 #include "kernel/string.h"
 #include "mm/core/entry.h"
+#include "mm/core/track.h"
 #include "mm/frame/moving.h"
 #include "mm/notifier/flush.h"
 #include "mm/rmap/huge.h"
@@ -247,6 +248,7 @@ static void commit(struct migrate_vma *args, unsigned i)
 	done = page ? slot && commit_page(args, slot, page, to)
 		    : to && commit_hole(args, slot, va, to);
 	if (done) {
+		track_note(args->mm, va, va + PAGE_SIZE);
 		PROBE(pte_set, args->mm, va);
 	} else {
 		args->src[i] &= ~MIGRATE_PFN_MIGRATE;

@@ -11,6 +11,7 @@
 #include "kernel/err.h"
 #include "kernel/panic.h"
 #include "mm/core/entry.h"
+#include "mm/core/track.h"
 #include "mm/frame/moving.h"
 #include "mm/hmm/hmm.h"
 #include "mm/rmap/block.h"
@@ -194,7 +195,7 @@ static int walk_region(struct walk *w, const struct region *r, va_t end)
 {
 	bool all = true;
 
-	w->prot = r->prot;
+	w->prot = region_rights(r);
 	while (all && w->va < end) {
 		spin_lock(&w->mm->pt_lock);
 		all = report_table(w, end);
@@ -202,7 +203,7 @@ static int walk_region(struct walk *w, const struct region *r, va_t end)
 	}
 	if (all)
 		return 0;
-	if (w->lacks & HMM_PFN_REQ_WRITE && !(r->prot & PROT_W))
+	if (w->lacks & HMM_PFN_REQ_WRITE && !(w->prot & PROT_W))
 		return err(EPERM);
 	if (r->flags & MAP_HUGE) /* the first fault may map 512 pages */
 		w->until = w->va + PAGE_SIZE;

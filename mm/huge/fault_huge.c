@@ -13,6 +13,7 @@
 #include "mm/huge/fault_huge.h"
 #include "kernel/err.h"
 #include "kernel/probe.h"
+#include "mm/core/track.h"
 #include "mm/frame/moving.h"
 #include "mm/frame/pmm.h"
 #include "mm/notifier/flush.h"
@@ -22,14 +23,16 @@
 #include "mm/rmap/rmap.h"
 
 /* Return true if a first access to va should make a huge entry.  In an address space
- * with a limit it would not: a fault makes room for one page.
+ * with a limit it would not: a fault makes room for one page.  Nor in a tracked region,
+ * where all of it would count as written.
  * Context: mm->lock held. */
 static bool huge_wanted(const struct region *r, va_t va)
 {
 	va_t start = ALIGN_DOWN(va, BLOCK_SIZE);
 
 	require(rw_held(&r->mm->lock));
-	return r->flags & MAP_HUGE && !r->object && start >= r->start &&
+	return (r->flags & (MAP_HUGE | REGION_TRACKED)) == MAP_HUGE &&
+	       !r->object && start >= r->start &&
 	       start + BLOCK_SIZE <= r->end && !READ_ONCE(r->mm->limit);
 }
 
@@ -225,6 +228,8 @@ static int huge_mapped(struct region *r, va_t va, uint64_t *slot,
 	}
 	if (want == WANT_UNSHARE)
 		return 0;
+	if (unlikely(r->prot & PROT_TRACK))
+		track_note(mm, start, start + BLOCK_SIZE); //: track-huge
 	pte_or(slot, ENTRY_W | PTE_A | PTE_D);
 	PROBE(pte_upgrade, mm, start);
 	tlb_upgrade_range(mm, start, start + BLOCK_SIZE);

@@ -34,7 +34,7 @@ enum mmu_notifier_event {
 	MMU_NOTIFY_CLEAR,           /* the page is replaced or removed      */
 	MMU_NOTIFY_PROTECTION_VMA,  /* rights of the region                 */
 	MMU_NOTIFY_PROTECTION_PAGE, /* rights of pages: fork                */
-	MMU_NOTIFY_SOFT_DIRTY,      /* not used here                        */
+	MMU_NOTIFY_SOFT_DIRTY,      /* W goes: the next write is noted      */
 	MMU_NOTIFY_RELEASE,         /* exit; only for interval notifiers    */
 	MMU_NOTIFY_MIGRATE,         /* the owner itself migrates the page   */
 	MMU_NOTIFY_EXCLUSIVE,       /* a device's entries replace the CPU's:

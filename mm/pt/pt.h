@@ -57,6 +57,8 @@ enum prot {
 	PROT_USER = 8,      /* the user half                               */
 	PROT_GLOBAL = 16,   /* stays in the TLB when CR3 is loaded         */
 	PROT_UNCACHED = 32, /* device registers                            */
+	PROT_TRACK = 64,    /* of a region: W, when the page was noted
+			     * (mm/core/track.h)                           */
 };
 
 enum pt_kind {

@@ -11,6 +11,7 @@
 #include "mm/reclaim/lazy.h"
 #include "kernel/err.h"
 #include "kernel/probe.h"
+#include "mm/core/track.h"
 #include "mm/notifier/flush.h"
 #include "mm/rmap/huge.h"
 #include "mm/rmap/rmap.h"
@@ -123,6 +124,7 @@ static bool entry_drop(struct page *page, struct mm *mm, va_t va,
 	pt_count(&mm->pt, slot, -1);
 	mm->mapped--;
 	page_map_drop(page);
+	track_note(mm, va, va + PAGE_SIZE);
 	return true;
 }
 

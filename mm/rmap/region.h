@@ -10,7 +10,7 @@
  */
 #pragma once
 
-#include "mm/core/mm.h"
+#include "mm/core/track.h"
 
 /* Return true if this thread may change mm's regions: it holds mm->lock to write,
  * or mm is a fork's child that is not on the list of all mms yet. */
@@ -34,6 +34,17 @@ struct region *region_new(struct mm *mm, va_t start, va_t end);
  */
 struct region *region_dup(const struct region *r, struct mm *mm, va_t start,
 			  va_t end);
+
+/* Note no more writes to the region: it has W again.  Entries stay as they are.
+ * Context: r->mm->lock held to write. */
+static inline void region_untrack(struct region *r)
+{
+	require(mm_lock_held_write(r->mm));
+	if (likely(!(r->flags & REGION_TRACKED)))
+		return;
+	WRITE_ONCE(r->prot, region_rights(r));
+	WRITE_ONCE(r->flags, r->flags & ~REGION_TRACKED);
+}
 
 /* Free a region that is in no tree and in no anon_vma. */
 void region_free(struct region *r);

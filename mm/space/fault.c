@@ -24,6 +24,7 @@
 #include "kernel/panic.h"
 #include "kernel/probe.h"
 #include "mm/core/entry.h"
+#include "mm/core/track.h"
 #include "mm/frame/moving.h"
 #include "mm/notifier/flush.h"
 #include "mm/rmap/device_in.h"
@@ -65,6 +66,13 @@ static void entry_upgrade(struct fault *f, uint64_t bits)
 	pte_or(f->slot, bits);
 	PROBE(pte_upgrade, f->mm, f->va);
 	tlb_upgrade_range(f->mm, f->va, f->va + PAGE_SIZE);
+}
+
+/* Return what a handler returns that has made an entry: in a tracked region it has no W,
+ * and a second round gives it. */
+static inline int fault_made(const struct fault *f)
+{
+	return unlikely(f->region->prot & PROT_TRACK) ? -EAGAIN : 0;
 }
 
 /* Begin the invalidation for the replacement of the page at va.  Context: pt_lock
@@ -122,7 +130,7 @@ static int replace(struct fault *f, struct page *page, struct page *old)
 	mmu_notifier_invalidate_range_end(&range);
 	if (unlikely(lost))
 		page_put(page);
-	return lost ? -EAGAIN : 0;
+	return lost ? -EAGAIN : fault_made(f);
 }
 
 /* Map a fresh page where the entry is zero.  Context: pt_lock not taken. */
@@ -145,7 +153,7 @@ static int fault_new(struct fault *f)
 	pte_write(f->slot, adopt(f, page));
 	PROBE(pte_set, mm, f->va);
 	spin_unlock(&mm->pt_lock);
-	return 0;
+	return fault_made(f);
 }
 
 /* Replace the zero page for a write.  Context: pt_lock held, dropped. */
@@ -157,14 +165,6 @@ static int fault_unzero(struct fault *f)
 	spin_unlock(&f->mm->pt_lock);
 	page = page_alloc_zeroed();
 	return page ? replace(f, page, NULL) : err(ENOMEM);
-}
-
-/* Map a fresh page.  Context: pt_lock held, dropped. */
-static int fault_fresh(struct fault *f)
-{
-	require(spin_held(&f->mm->pt_lock));
-	spin_unlock(&f->mm->pt_lock);
-	return fault_new(f);
 }
 
 /* Map the zero page for a read.  Context: pt_lock held, dropped. */
@@ -179,9 +179,9 @@ static int fault_zero(struct fault *f)
 	return 0;
 }
 
-/* Replace old by a copy.  Linux: wp_page_copy().
+/* Replace old, or the zero page, by a copy.  Linux: wp_page_copy().
  * Context: pt_lock held, dropped.  //: cow-copy */
-static int fault_copy(struct fault *f, struct page *old)
+static always_inline int fault_copy(struct fault *f, struct page *old)
 {
 	struct mm *mm = f->mm;
 	struct page *page;
@@ -194,7 +194,7 @@ static int fault_copy(struct fault *f, struct page *old)
 	if (page) {
 		page_copy(page, old);
 		PROBE(cow_copied, mm, f->va);
-		ret = replace(f, page, old);
+		ret = replace(f, page, old == zero_page ? NULL : old);
 	} else {
 		ret = err(ENOMEM);
 	}
@@ -311,7 +311,7 @@ static int fault_object(struct fault *f)
 	mm->mapped++;
 	PROBE(pte_set, mm, f->va);
 	spin_unlock(&mm->pt_lock);
-	return 0;
+	return fault_made(f);
 }
 
 /* Choose and call the handler for the entry at f->va.  Context: mm->lock held.
@@ -346,7 +346,24 @@ static int fault_page(struct fault *f)
 		return fault_evicted(f);
 	if (f->region->object)
 		return fault_object(f);
-	return f->want == WANT_READ ? fault_zero(f) : fault_fresh(f);
+	if (f->want == WANT_READ)
+		return fault_zero(f);
+	spin_unlock(&mm->pt_lock);
+	return fault_new(f);
+}
+
+/*
+ * Note that the page is about to be written, before an entry can have W (B59), if the
+ * region is tracked and allows it.  Returns whether it does.  Context: mm->lock held.
+ */
+static noinline bool fault_tracked(const struct fault *f, enum prot access)
+{
+	require(rw_held(&f->mm->lock));
+	if (!f->region || access != PROT_W || !(f->region->prot & PROT_TRACK))
+		return false;
+	track_note(f->mm, f->va, f->va + PAGE_SIZE);
+	PROBE(track_noted, f->mm, f->va);
+	return true;
 }
 
 /* Do mm_fault() and mm_fault_unshare().  What has no memory swaps pages out and
@@ -364,7 +381,8 @@ static int fault_in(struct mm *mm, va_t va, enum prot access, enum want want)
 	do {
 		rw_read_lock(&mm->lock);
 		f.region = region_find(mm, va);
-		if (!f.region || !region_allows(f.region, access))
+		if ((!f.region || !region_allows(f.region, access)) &&
+		    !fault_tracked(&f, access))
 			ret = err(EFAULT);
 		else
 			while ((ret = fault_page(&f)) == -EAGAIN)
@@ -387,24 +405,11 @@ int mm_fault_unshare(struct mm *mm, va_t va)
 	return fault_in(mm, va, PROT_R, WANT_UNSHARE);
 }
 
-/* Replace old, which may be the zero page, by a copy. */
-static int own_copy(struct fault *f, struct page *old)
-{
-	struct page *page = page_alloc();
-
-	if (!page)
-		return err(ENOMEM);
-	page_copy(page, old);
-	PROBE(own_copied, f->mm, f->va);
-	return replace(f, page, old == zero_page ? NULL : old);
-}
-
 /* Do fault_own().  A huge entry needs no copy: it is never merged.
  * Context: mm->lock held.  Returns 0, -EAGAIN to start over, -ENOMEM. */
 static int own_page(struct fault *f)
 {
 	struct page *page;
-	int ret = 0;
 
 	require(rw_held(&f->mm->lock));
 	f->slot = pt_slot(&f->mm->pt, f->va, 0, false);
@@ -414,21 +419,14 @@ static int own_page(struct fault *f)
 	f->entry = pte_read(f->slot);
 	if (entry_evicted(f->entry))
 		return fault_evicted(f);
-	if (!f->entry || entry_swapped(f->entry)) {
-		/* What comes in from a slot is not merged. */
-		spin_unlock(&f->mm->pt_lock);
-		return 0;
-	}
 	page = entry_page(f->entry);
-	if (page_exclusive(page) || page_make_exclusive(page)) {
+	/* What comes in from a slot is not merged. */
+	if (!f->entry || entry_swapped(f->entry) || page_exclusive(page) ||
+	    page_make_exclusive(page)) {
 		spin_unlock(&f->mm->pt_lock);
 		return 0;
 	}
-	page_get(page);
-	spin_unlock(&f->mm->pt_lock);
-	ret = own_copy(f, page);
-	page_put(page); /* not before the end: B11 */
-	return ret;
+	return fault_copy(f, page);
 }
 
 int fault_own(struct mm *mm, struct region *region, va_t va)

@@ -244,6 +244,7 @@ static int fork_region(struct fork *f, struct region *r)
 	f->dup = region_dup(r, f->child, r->start, r->end);
 	if (!f->dup)
 		return err(ENOMEM);
+	region_untrack(f->dup);
 	if (r->object) {
 		/* Faults of the child find the pages in the object. */
 		rmap_lock_write(f->dup);

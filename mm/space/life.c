@@ -19,6 +19,7 @@
 #include "mm/kernel/kmap.h"
 #include "mm/notifier/mmu_notifier.h"
 #include "mm/core/device.h"
+#include "mm/core/track.h"
 #include "mm/space/fault.h"
 #include "mm/reclaim/kswapd.h"
 #include "mm/space/mm_priv.h"
@@ -32,6 +33,7 @@ void mm_init(void)
 	region_init();
 	anon_vma_init();
 	object_init();
+	track_init();
 	moving_init();
 	device_memory_init();
 	mmu_notifier_init();
@@ -94,6 +96,7 @@ static void table_put(struct page *table, void *arg)
 static void mm_teardown(struct mm *mm)
 {
 	struct region *r;
+	struct track *t;
 
 	require(may_sleep());
 	assert((atomic_load(&mm->cpus) & MM_CPUS) == 0);
@@ -104,6 +107,10 @@ static void mm_teardown(struct mm *mm)
 		zap_range(mm, r->start, r->end);
 	while ((r = region_first(mm, USER_START, USER_END)))
 		region_remove(r);
+	while ((t = track_find(mm, USER_START, USER_END))) {
+		track_remove(mm, t);
+		track_free(t);
+	}
 	assert(mm->mapped == 0 && !mm->deposit);
 	rw_write_unlock(&mm->lock);
 	pt_destroy(&mm->pt, table_put, NULL);

@@ -9,6 +9,7 @@
  */
 #include "kernel/err.h"
 #include "kernel/probe.h"
+#include "mm/core/track.h"
 #include "mm/huge/hugetlb.h"
 #include "mm/notifier/mmu_notifier.h"
 #include "mm/rmap/block.h"
@@ -130,6 +131,7 @@ static int map_region(struct mm *mm, const struct mapping *m)
 	else
 		region_publish(r);
 	region_join(mm, m->start, m->end);
+	track_note(mm, m->start, m->end);
 	return 0;
 }
 
@@ -256,6 +258,7 @@ int mm_discard(struct mm *mm, va_t start, va_t end)
 	gather_flush(&gather);
 	spin_unlock(&mm->pt_lock);
 	mmu_notifier_invalidate_range_end(&range);
+	track_note(mm, start, end);
 	rw_read_unlock(&mm->lock);
 	return 0;
 }
@@ -276,6 +279,7 @@ static int reap_region(struct gather *gather, struct region *r)
 	gather_flush(gather);
 	spin_unlock(&r->mm->pt_lock);
 	mmu_notifier_invalidate_range_end(&range);
+	track_note(r->mm, r->start, r->end);
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "kernel/panic.h"
 #include "kernel/probe.h"
 #include "mm/core/entry.h"
+#include "mm/core/track.h"
 #include "mm/frame/page.h"
 #include "mm/huge/hugetlb.h"
 #include "mm/rmap/huge.h"
@@ -57,6 +58,8 @@ static struct page *try_pin(struct mm *mm, va_t va, unsigned flags)
 		atomic_fetch_add(&page->pins, 1);
 		if (flags & PIN_WRITE) {
 			page_set_dirty(page);
+			if (unlikely(!(e & PTE_W))) /* PIN_FORCE */
+				track_note(mm, va, va + 1);
 			pte_or(slot, PTE_D); /* for code that tests D only */
 		}
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * protect.c - change the rights of a range
+ * protect.c - change the rights of a range; take W until a write is noted
  *
  * An entry is changed by compare-and-swap, because the CPU may set A and D in it
  * at any moment.  Rights that are lost are flushed before mm_protect() returns.
@@ -12,6 +12,7 @@
 #include "kernel/err.h"
 #include "kernel/probe.h"
 #include "mm/core/entry.h"
+#include "mm/core/track.h"
 #include "mm/frame/moving.h"
 #include "mm/notifier/flush.h"
 #include "mm/rmap/huge.h"
@@ -71,8 +72,8 @@ static uint64_t bits_lost(uint64_t rights, bool write)
 
 /* Flush the run if a right was lost in it; notify of rights that were gained.
  * Context: mm->pt_lock held. */
-static void run_flush(struct mm *mm, const struct pt_run *run, uint64_t changed,
-		      uint64_t lost)
+static always_inline void run_flush(struct mm *mm, const struct pt_run *run,
+				    uint64_t changed, uint64_t lost)
 {
 	va_t end = run->va + run->count * pt_span(run->level);
 
@@ -87,7 +88,7 @@ static void run_flush(struct mm *mm, const struct pt_run *run, uint64_t changed,
 }
 
 /* Set the rights of a region's entries.  Context: r->mm->lock held to write. */
-static void protect_region(struct region *r, enum prot prot)
+static always_inline void protect_region(struct region *r, enum prot prot)
 {
 	uint64_t rights = entry_rights(prot, false);
 	uint64_t lost = bits_lost(rights, prot & PROT_W);
@@ -137,6 +138,17 @@ static bool rights_change(struct mm *mm, va_t start, va_t end, enum prot prot)
 	return false;
 }
 
+/* Set the rights of a tracked region: its entries lose W until a write is noted.
+ * Context: r->mm->lock held to write. */
+static noinline void protect_tracked(struct region *r, enum prot rights)
+{
+	enum prot prot = track_prot(r, rights);
+
+	require(rw_held_write(&r->mm->lock));
+	WRITE_ONCE(r->prot, prot);
+	protect_region(r, prot);
+}
+
 /* Set the rights of whole regions in [start, end). */
 static void protect_regions(struct mm *mm, va_t start, va_t end, enum prot prot)
 {
@@ -149,6 +161,10 @@ static void protect_regions(struct mm *mm, va_t start, va_t end, enum prot prot)
 				end);
 	mmu_notifier_invalidate_range_start(&range);
 	for_each_region (r, mm, start, end) {
+		if (unlikely(r->flags & REGION_TRACKED)) {
+			protect_tracked(r, prot);
+			continue;
+		}
 		if (r->prot == prot)
 			continue;
 		/* A migration reads it under pt_lock, before the entries here
@@ -174,4 +190,143 @@ int mm_protect(struct mm *mm, va_t start, va_t end, enum prot prot)
 	}
 	rw_write_unlock(&mm->lock);
 	return ret;
+}
+
+/* ---- tracked ranges (mm/core/track.h) --------------------------------------- */
+
+/* Take W from every entry of whole regions in [start, end) until a write is noted.
+ * Context: mm->lock held to write. */
+static void withhold_w(struct mm *mm, va_t start, va_t end)
+{
+	struct mmu_notifier_range range;
+	struct region *r;
+
+	require(rw_held_write(&mm->lock));
+	mmu_notifier_range_init(&range, MMU_NOTIFY_SOFT_DIRTY, mm, start, end);
+	mmu_notifier_invalidate_range_start(&range);
+	for_each_region (r, mm, start, end) {
+		WRITE_ONCE(r->flags, r->flags | REGION_TRACKED);
+		protect_tracked(r, region_rights(r));
+	}
+	mmu_notifier_invalidate_range_end(&range);
+	PROBE(track_withheld, mm, start);
+}
+
+/* Return whether the page at va may be written although no entry has W: by its frame, or
+ * by the device that has it.  Context: mm->pt_lock held. */
+static bool written_unseen(struct mm *mm, va_t va)
+{
+	unsigned level;
+	uint64_t e = pte_read(pt_lookup(&mm->pt, va, 0, &level));
+
+	require(spin_held(&mm->pt_lock));
+	if (!e || entry_swapped(e))
+		return false;
+	return entry_device(e) || entry_device_exclusive(e) ||
+	       page_pins(entry_page(e));
+}
+
+/* Report the noted pages and forget them, but those that may be written unseen.
+ * written: NULL if there is no report.
+ * Context: mm->lock held to write; no entry has W. */
+static void take_bits(struct mm *mm, struct track *t, va_t start, va_t end,
+		      uint64_t *written)
+{
+	require(rw_held_write(&mm->lock));
+	for (va_t va = start; va < end; va += PAGE_SIZE) {
+		uint64_t i = (va - start) >> PAGE_SHIFT;
+		bool noted = track_noted(t, va);
+
+		if (written && i % 64 == 0)
+			written[i / 64] = 0;
+		if (!noted)
+			continue;
+		if (written)
+			written[i / 64] |= BIT(i % 64);
+		spin_lock(&mm->pt_lock);
+		if (!written_unseen(mm, va))
+			track_clear(mm, t, va);
+		spin_unlock(&mm->pt_lock);
+	}
+}
+
+/* Do mm_take_written() for a range of t.  Context: mm->lock held to write.
+ * Returns 0, or -ENOMEM with nothing changed. */
+static int take_written(struct mm *mm, struct track *t, va_t start, va_t end,
+			uint64_t *written)
+{
+	int ret = region_cut(mm, start, end);
+
+	require(rw_held_write(&mm->lock));
+	if (ret)
+		return ret;
+	withhold_w(mm, start, end);
+	take_bits(mm, t, start, end, written);
+	region_join(mm, start, end);
+	return 0;
+}
+
+int mm_track_writes(struct mm *mm, va_t start, va_t end)
+{
+	struct track *t;
+	int ret = -EEXIST;
+
+	require(may_sleep());
+	if (!range_valid(start, end) ||
+	    (end - start) >> PAGE_SHIFT > TRACK_PAGES)
+		return err(EINVAL);
+	t = track_new(start, end);
+	if (!t)
+		return err(ENOMEM);
+	rw_write_lock(&mm->lock);
+	if (!track_find(mm, start, end)) {
+		track_insert(mm, t);
+		ret = take_written(mm, t, start, end, NULL);
+		if (ret)
+			track_remove(mm, t);
+	}
+	rw_write_unlock(&mm->lock);
+	if (ret)
+		track_free(t);
+	return ret == -EEXIST ? err(EEXIST) : ret;
+}
+
+int mm_take_written(struct mm *mm, va_t start, va_t end, uint64_t *written)
+{
+	struct track *t;
+	int ret = -ENOENT;
+
+	require(may_sleep());
+	if (!range_valid(start, end))
+		return err(EINVAL);
+	rw_write_lock(&mm->lock);
+	t = track_find(mm, start, end);
+	if (t && t->start <= start && end <= t->end)
+		ret = take_written(mm, t, start, end, written);
+	rw_write_unlock(&mm->lock);
+	return ret == -ENOENT ? err(ENOENT) : ret;
+}
+
+int mm_untrack_writes(struct mm *mm, va_t start, va_t end)
+{
+	struct region *r;
+	struct track *t;
+
+	require(may_sleep());
+	if (!range_valid(start, end))
+		return err(EINVAL);
+	rw_write_lock(&mm->lock);
+	t = track_find(mm, start, end);
+	if (t && (t->start != start || t->end != end))
+		t = NULL;
+	if (t) {
+		track_remove(mm, t);
+		for_each_region (r, mm, start, end)
+			region_untrack(r);
+		region_join(mm, start, end);
+	}
+	rw_write_unlock(&mm->lock);
+	if (t)
+		track_free(t);
+	return t ? 0 : err(ENOENT);
 }

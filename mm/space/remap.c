@@ -13,6 +13,7 @@
 #include "kernel/err.h"
 #include "kernel/probe.h"
 #include "mm/core/entry.h"
+#include "mm/core/track.h"
 #include "mm/notifier/flush.h"
 #include "mm/rmap/huge.h"
 #include "mm/rmap/huge_zero.h"
@@ -196,6 +197,7 @@ static int move_region(struct region *r, va_t to, uint64_t new_len)
 	dup = region_dup(r, mm, to, to + new_len);
 	if (!dup)
 		return err(ENOMEM);
+	region_untrack(dup);
 	if (!r->object && anon_vma_clone(dup, r)) {
 		region_free(dup);
 		return err(ENOMEM);
@@ -294,7 +296,10 @@ static int remap_locked(struct mm *mm, const struct remap *m, va_t *where)
 		unmap_regions(mm, m->old + m->new_len, m->old + m->old_len);
 	else if (!to && m->new_len > m->old_len)
 		region_set_end(r, m->old + m->new_len);
+	if (!to)
+		region_untrack(r); /* it may leave the tracked range */
 	*where = to ? to : m->old;
+	track_note(mm, *where, *where + m->new_len);
 	return 0;
 }
 
@@ -358,6 +363,7 @@ static void renumber(struct mm *mm, va_t start, va_t end, uint64_t pgoff)
 	PROBE(remap_zapped, mm, start);
 	for_each_region (r, mm, start, end)
 		region_set_pgoff(r, pgoff + ((r->start - start) >> PAGE_SHIFT));
+	track_note(mm, start, end);
 	mmu_notifier_invalidate_range_end(&range);
 }
 

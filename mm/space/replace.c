@@ -5,6 +5,7 @@
 #include "mm/space/replace.h"
 #include "kernel/err.h"
 #include "kernel/probe.h"
+#include "mm/core/track.h"
 #include "mm/notifier/flush.h"
 #include "mm/rmap/huge.h"
 #include "mm/rmap/rmap.h"
@@ -69,8 +70,10 @@ static int replace_in(struct region *region, va_t va, struct page *from,
 	slot = rmap_entry(from, region, va);
 	if (slot && page_pins(from))
 		slot = NULL;
-	if (slot)
+	if (slot) {
 		entry_replace(region, va, slot, from, to);
+		track_note(mm, va, va + PAGE_SIZE);
+	}
 	spin_unlock(&mm->pt_lock);
 	mmu_notifier_invalidate_range_end(&range);
 	return slot ? 0 : err(EBUSY);

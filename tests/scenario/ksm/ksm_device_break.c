@@ -187,7 +187,7 @@ USER_TEST(ksm_break, page_request_waits_for_an_opt_out,
 	struct sync_point g;
 	struct task t;
 
-	sync_point_set(&g, "own_copied", mm);
+	sync_point_set(&g, "cow_copied", mm);
 	spawn(&t, unmerge, &o);
 	sync_point_await(&g);
 	endpoint_begin(&e, &job);

@@ -169,7 +169,7 @@ TEST(ksm_race, exit_waits_for_unmerge_all,
 	struct sync_point g;
 
 	ksm_scans(2);
-	sync_point_set(&g, "own_copied", b);
+	sync_point_set(&g, "cow_copied", b);
 	spawn(&all, unmerge, NULL);
 	sync_point_await(&g);
 	spawn(&exit, put_mm, b);

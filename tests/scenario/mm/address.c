@@ -70,6 +70,11 @@ static int try_remap_object(struct mm *mm, va_t start, va_t end)
 	return mm_remap_object(mm, start, end, 0);
 }
 
+static int try_take_written(struct mm *mm, va_t start, va_t end)
+{
+	return mm_take_written(mm, start, end, NULL);
+}
+
 static const struct {
 	const char *name;
 	int (*call)(struct mm *mm, va_t start, va_t end);
@@ -80,6 +85,9 @@ static const struct {
 	{ "mm_remap from", try_remap_from },
 	{ "mm_remap to", try_remap_to },
 	{ "mm_remap_object", try_remap_object },
+	{ "mm_track_writes", mm_track_writes },
+	{ "mm_take_written", try_take_written },
+	{ "mm_untrack_writes", mm_untrack_writes },
 	{ "mm_discard", mm_discard },
 	{ "ksm_mergeable", ksm_mergeable },
 	{ "ksm_unmergeable", ksm_unmergeable },

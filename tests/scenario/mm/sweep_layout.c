@@ -178,6 +178,37 @@ TEST(sweep, remap_object,
 	sweep(map_object, try_remap_object, SNAP_FRAMES, 2);
 }
 
+static int try_track(struct mm *mm)
+{
+	return mm_track_writes(mm, P(2), P(5));
+}
+
+static int try_take_written(struct mm *mm)
+{
+	uint64_t pages = 0;
+	int ret = mm_take_written(mm, P(3), P(4), &pages);
+
+	if (!ret)
+		EXPECT_EQ(pages, 1);
+	return ret;
+}
+
+static void track_and_write(struct mm *mm)
+{
+	REQUIRE(!try_track(mm));
+	/* What is mapped anew is not tracked before the report, which cuts it. */
+	REQUIRE(!mm_map(mm, P(2), 3 * PAGE_SIZE, RW, MAP_REPLACE, NULL, 0,
+			NULL));
+}
+
+TEST(sweep, track_writes,
+     "the begin of a record of writes, and a report, survive the failure of "
+     "each of their allocations, and no page is forgotten")
+{
+	sweep(NULL, try_track, SNAP_FRAMES, 6);
+	sweep(track_and_write, try_take_written, SNAP_FRAMES, 4);
+}
+
 static int try_mergeable(struct mm *mm)
 {
 	return ksm_mergeable(mm, P(2), P(5));
