@@ -98,6 +98,22 @@ TEST(notifier, register_waits_for_an_invalidation,
 	mm_put(mm);
 }
 
+TEST(notifier, open_invalidation_is_not_for_a_new_notifier,
+     "a notifier that is registered between the opening of an invalidation and "
+     "its "
+     "first start gets neither start nor end of it, and its flush (B24)")
+{
+	struct mm *mm = written(1);
+	struct page *page = page_at(mm, VA);
+	struct watch w = { 0 };
+
+	watch(&w, mm, 0, 1);
+	join_during(mm, "interval_called", mm, evict, page, "range 0-1");
+	mmu_interval_notifier_remove(&w.mni);
+	page_put(page);
+	mm_put(mm);
+}
+
 TEST(notifier, register_waits_for_a_reverse_map_walk,
      "a notifier that is registered during a reverse-map walk, which holds no "
      "mm->lock, waits for its end")
