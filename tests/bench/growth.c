@@ -7,6 +7,7 @@
  */
 #include "arch/uaccess.h"
 #include "iommu/core/domain.h"
+#include "iommu/sva/sva.h"
 #include "kernel/panic.h"
 #include "kernel/printk.h"
 #include "mm/frame/pmm.h"
@@ -205,7 +206,45 @@ static void of_domains(struct iommu *iommu, unsigned n)
 	page_put(page);
 }
 
-BENCH(growth_domains, "a page of one of 1, 4, 16 and 64 domains with a device")
+/*
+ * Copy and discard a page in each of n spaces, each bound to a device that walks its
+ * table.
+ */
+static void of_bindings(struct iommu *iommu, unsigned n)
+{
+	static struct sva sva[64];
+	static struct mm *mm[64], *child[64];
+	uint64_t copy = 0, discard = 0, t;
+
+	assert(n <= ARRAY_SIZE(sva));
+	for (unsigned i = 0; i < n; i++) {
+		mm[i] = space(ROUNDS);
+		store_all(mm[i], ROUNDS, 1);
+		assert(!mm_fork(mm[i], &child[i]));
+		assert(!sva_bind(&sva[i], iommu, NULL, (uint16_t)(0x100 + i), 0,
+				 mm[i]));
+	}
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		mm_bind(mm[i % n]);
+		t = bench_start();
+		assert(!user_store64(P(i), 1));
+		copy += bench_stop(t);
+		mm_bind(NULL);
+		t = bench_start();
+		assert(!mm_discard(mm[i % n], P(i), P(i + 1)));
+		discard += bench_stop(t);
+	}
+	report("binding_copy", n, copy, ROUNDS);
+	report("binding_discard", n, discard, ROUNDS);
+	while (n--) {
+		sva_unbind(&sva[n]);
+		mm_put(child[n]);
+		mm_put(mm[n]);
+	}
+}
+
+BENCH(growth_domains,
+      "a page of one of 1 to 64 domains, or bindings, of as many devices")
 {
 	struct iommu *iommu = iommu_machine();
 	const struct iommu_ids *firmware;
@@ -218,5 +257,7 @@ BENCH(growth_domains, "a page of one of 1, 4, 16 and 64 domains with a device")
 	iommu->firmware = NULL; /* it lists no function that does not exist */
 	for (unsigned n = 1; n <= 64; n *= 4)
 		of_domains(iommu, n);
+	for (unsigned n = 1; n <= 64; n *= 4)
+		of_bindings(iommu, n);
 	iommu->firmware = firmware;
 }
