@@ -14,7 +14,7 @@
  * so whatever becomes of the entry, the page or its frame, the bit stays.
  *
  * A page also changes without a write through its entry.  Code that gives it another
- * content (a new mapping, a discard) notes it.  Who writes a frame past the entry (a
+ * content (a new mapping, a discard) notes it.  What writes a frame past the entry (a
  * pin, a device with the page in its memory or alone) notes it at the beginning, or has
  * found W there, and its bit stays set as long as it may write.
  *

@@ -151,7 +151,7 @@ struct mmu_notifier {
 /* ---- register and unregister --------------------------------------------- */
 
 /*
- * For an observer, who follows changes by the probes of the calls: true makes the chain
+ * For an observer that follows changes by the probes of the calls: true makes the chain
  * make all calls for each mm that gets a notifier or an interval from now on, whatever
  * callbacks those have.  Tests set it.
  */

@@ -8,7 +8,7 @@
  * (docs/invariants.md, B9 and B39).  swap_out() writes the page to its swap slot
  * when no entry is left: after all of these flushes, so that what is written has
  * the last write of every MMU (B42).  A page of an object is marked before, as one that
- * migrates, and frozen while it is written: who wants it waits.
+ * migrates, and frozen while it is written: a thread that wants it waits.
  *
  * A batch does each of these steps for all of its entries, which are of one mm, before
  * the next step, under one hold of pt_lock: clear all, flush once, store and count

@@ -7,28 +7,6 @@
 #include "tests/fixture/mm/migrate_fixture.h"
 #include "tests/fixture/mm/swap_fixture.h"
 
-/* An access of a thread to page 0. */
-struct access {
-	struct mm *mm;
-	va_t va;
-	uint64_t v; /* what was read, or is to be written                    */
-	int ret;
-};
-
-static void read_it(void *arg)
-{
-	struct access *a = arg;
-
-	a->v = rd(a->mm, a->va);
-}
-
-static void write_it(void *arg)
-{
-	struct access *a = arg;
-
-	a->ret = wr(a->mm, a->va, a->v);
-}
-
 static void swap_it_out(void *ret)
 {
 	*(int *)ret = swap_out_at(shared.a, P(0));
@@ -49,7 +27,7 @@ static void begin_in(struct task *t, struct access *a, struct sync_point *g)
 {
 	*a = (struct access){ .mm = shared.b, .va = P(0) };
 	swap_fixture_stop(g, NULL);
-	spawn(t, read_it, a);
+	spawn(t, access_read, a);
 	sync_point_await(g);
 	swap_fixture_stop(NULL, NULL);
 }
@@ -66,7 +44,7 @@ TEST(swap_object_race, two_faults_make_one_page,
 	EXPECT_EQ(swap_out_at(shared.a, P(0)), 0);
 	begin_in(&ta, &a, &g);
 	b = (struct access){ .mm = shared.a, .va = P(0) + 8, .v = 'B' };
-	spawn(&tb, write_it, &b);
+	spawn(&tb, access_write, &b);
 	EXPECT(still_waits(&tb));
 	sync_point_release(&g);
 	join(&ta);
@@ -92,7 +70,7 @@ TEST(swap_object_race, failed_read_wakes_who_waits,
 	swap_fixture_fail(1, 0);
 	begin_in(&ta, &a, &g);
 	b = (struct access){ .mm = shared.a, .va = P(0) };
-	spawn(&tb, read_it, &b);
+	spawn(&tb, access_read, &b);
 	EXPECT(still_waits(&tb));
 	EXPECT_EQ(swap_fixture_reads(), 1);
 	sync_point_release(&g);
@@ -119,7 +97,7 @@ TEST(swap_object_race, access_waits_for_the_write,
 	EXPECT_EQ(entry_at(shared.a, P(0)), 0);
 	EXPECT_EQ(entry_at(shared.b, P(0)), 0);
 	a = (struct access){ .mm = shared.b, .va = P(0) + 8, .v = 'W' };
-	spawn(&in, write_it, &a);
+	spawn(&in, access_write, &a);
 	EXPECT(still_waits(&in));
 	sync_point_release(&g);
 	join(&out);
@@ -145,7 +123,7 @@ TEST(swap_object_race, access_waits_for_a_write_that_fails,
 	swap_fixture_fail(0, 1);
 	begin_out(&out, &ret, &g);
 	a = (struct access){ .mm = shared.b, .va = P(0) };
-	spawn(&in, read_it, &a);
+	spawn(&in, access_read, &a);
 	EXPECT(still_waits(&in));
 	sync_point_release(&g);
 	join(&out);

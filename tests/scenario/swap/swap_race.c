@@ -9,28 +9,6 @@
 #include "mm/core/entry.h"
 #include "tests/fixture/mm/swap_fixture.h"
 
-/* An access of a thread to page 0 of an mm. */
-struct access {
-	struct mm *mm;
-	va_t va;
-	uint64_t v; /* what was read, or is to be written                    */
-	int ret;
-};
-
-static void read_it(void *arg)
-{
-	struct access *a = arg;
-
-	a->v = rd(a->mm, a->va);
-}
-
-static void write_it(void *arg)
-{
-	struct access *a = arg;
-
-	a->ret = wr(a->mm, a->va, a->v);
-}
-
 /* A swap-out of a page by a thread. */
 struct swap_out {
 	struct mm *mm;
@@ -61,7 +39,7 @@ static void begin_in(struct task *t, struct access *a, struct mm *mm,
 {
 	*a = (struct access){ .mm = mm, .va = P(0) };
 	swap_fixture_stop(g, NULL);
-	spawn(t, read_it, a);
+	spawn(t, access_read, a);
 	sync_point_await(g);
 	swap_fixture_stop(NULL, NULL);
 }
@@ -78,7 +56,7 @@ TEST(swap_race, two_faults_make_one_page,
 
 	swap_out_pages(mm, 0, 1);
 	begin_in(&ta, &a, mm, &g);
-	spawn(&tb, write_it, &b);
+	spawn(&tb, access_write, &b);
 	EXPECT(still_waits(&tb));
 	sync_point_release(&g);
 	join(&ta);
@@ -105,7 +83,7 @@ TEST(swap_race, late_fault_takes_no_old_content,
 
 	swap_out_pages(mm, 0, 1);
 	sync_point_set(&g, "swap_held", mm);
-	spawn(&t, read_it, &a);
+	spawn(&t, access_read, &a);
 	sync_point_await(
 		&g); /* it holds the slot, and has not looked in the cache */
 	REQUIRE(!wr(mm, P(0), 'N'));
@@ -313,7 +291,7 @@ TEST(swap_race, failed_read_wakes_who_waits,
 	swap_out_pages(mm, 0, 1);
 	swap_fixture_fail(1, 0);
 	begin_in(&ta, &a, mm, &ga);
-	spawn(&tb, read_it, &b);
+	spawn(&tb, access_read, &b);
 	EXPECT(still_waits(&tb));
 	/* If b's read ended first, a's fault would find b's page. */
 	swap_fixture_stop(&gb, NULL);
