@@ -11,18 +11,19 @@
 #include "kernel/panic.h"
 
 /*
- * Serve one page request.  A region that forbids the access and a lack of memory
- * get the same answer, INVALID: this request cannot succeed.  FAILURE would stop
+ * Serve page requests.  A region that forbids the access and a lack of memory
+ * get the same answer, INVALID: the request cannot succeed.  FAILURE would stop
  * all requests of the device.  Context: a worker of ppr.c; may sleep.
  */
-static enum ppr_status page_request(void *arg, va_t va, enum prot access)
+static enum ppr_status page_request(void *arg, va_t va, unsigned pages,
+				    enum prot access)
 {
 	struct binding *a = arg;
 
 	require(may_sleep());
 	if (access & PROT_X)
 		return PPR_INVALID; /* v1 tables have no right to execute */
-	if (a->fault(a, va, access & PROT_W ? PROT_W : PROT_R))
+	if (a->fault(a, va, pages, access & PROT_W ? PROT_W : PROT_R))
 		return PPR_INVALID;
 	return PPR_SUCCESS;
 }

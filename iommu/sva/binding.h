@@ -31,10 +31,12 @@ struct binding {
 	unsigned flags;          /* (I) ATTACH_*                            */
 	struct ppr *ppr;         /* (I) NULL: no page requests              */
 	/*
-	 * (I) Make an access to va possible; access is PROT_R or PROT_W.
-	 * Returns 0, or an error, with which the request is refused.  May sleep.
+	 * (I) Make an access to the pages from va on possible, as ppr_fault_fn;
+	 * access is PROT_R or PROT_W.  Returns 0, or the error of the first page
+	 * that failed, with which the requests are refused.  May sleep.
 	 */
-	int (*fault)(struct binding *a, va_t va, enum prot access);
+	int (*fault)(struct binding *a, va_t va, unsigned pages,
+		     enum prot access);
 	struct ppr_binding *ppr_binding; /* (I)                             */
 };
 

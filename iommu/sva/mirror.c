@@ -9,6 +9,7 @@
  * Locks: shadow->lock > domain->lock.
  */
 #include "iommu/sva/mirror.h"
+#include "iommu/sva/hmm_map.h"
 #include "kernel/err.h"
 #include "kernel/panic.h"
 #include "mm/rmap/block.h"
@@ -112,10 +113,87 @@ int mirror_fault(struct mirror *m, va_t va, enum prot access)
 	return shadow_fault(&m->shadow, va, access);
 }
 
-static int binding_fault(struct binding *binding, va_t va, enum prot access)
+/*
+ * Map the pages that are reported, all of 4 KiB.  -EAGAIN: some are mapped already, or
+ * of an entry of 2 MiB, or there is no memory for all.  Context: s->lock held.
+ */
+static int map_reports(struct mirror *m, const struct hmm_range *range)
 {
-	return mirror_fault(container_of(binding, struct mirror, binding), va,
-			    access);
+	uint64_t n = (range->end - range->start) >> PAGE_SHIFT;
+	int error;
+
+	require(spin_held(&m->shadow.lock));
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t report = range->hmm_pfns[i];
+
+		if (hmm_pfn_order(report))
+			return -EAGAIN;
+		if (report & HMM_PFN_WRITE)
+			page_part_set_dirty(page_of(hmm_pfn(report)));
+	}
+	error = hmm_dma_map(m->binding.domain, range, range->start);
+	return error == -EEXIST || error == -ENOMEM ? -EAGAIN : error;
+}
+
+/*
+ * Try once to fault the pages of [start, end) in and to map them all: the fault of
+ * mm/notifier/shadow.h, with one look at the CPU's table and one flush.  -EAGAIN: they
+ * are to be faulted one by one, which finds the page that fails or was overtaken.
+ */
+static int try_range(struct mirror *m, va_t start, va_t end, enum prot access)
+{
+	uint64_t reports[PPR_GROUP_MAX];
+	struct hmm_range range = { .start = start,
+				   .end = end,
+				   .hmm_pfns = reports,
+				   .default_flags = HMM_PFN_REQ_FAULT };
+	struct shadow *s = &m->shadow;
+	uint64_t seq;
+	int error;
+
+	require(may_sleep());
+	if (access == PROT_W)
+		range.default_flags |= HMM_PFN_REQ_WRITE;
+	seq = shadow_begin(s, start, end);
+	if (hmm_range_report(s->mn.mm, &range))
+		return -EAGAIN;
+	PROBE(shadow_looked, s, start);
+	spin_lock(&s->lock);
+	if (s->dead || shadow_retry(s, start, end, seq))
+		error = -EAGAIN;
+	else
+		error = map_reports(m, &range);
+	spin_unlock(&s->lock);
+	return error;
+}
+
+int mirror_fault_pages(struct mirror *m, va_t va, unsigned pages,
+		       enum prot access)
+{
+	va_t start = va & PAGE_MASK, end = start + pages * PAGE_SIZE;
+	struct mm *mm = m->shadow.mn.mm;
+	int error = -EAGAIN;
+
+	assert(pages <= PPR_GROUP_MAX);
+	if (range_valid(start, end) && mm_try_get(mm)) {
+		error = try_range(m, start, end, access);
+		mm_put(mm);
+	}
+	if (error != -EAGAIN)
+		return error;
+	do
+		error = mirror_fault(m, start, access);
+	while (!error && (start += PAGE_SIZE) != end);
+	return error;
+}
+
+static int binding_fault(struct binding *binding, va_t va, unsigned pages,
+			 enum prot access)
+{
+	struct mirror *m = container_of(binding, struct mirror, binding);
+
+	return pages == 1 ? mirror_fault(m, va, access)
+			  : mirror_fault_pages(m, va, pages, access);
 }
 
 /* ---- binding ------------------------------------------------------------ */

@@ -55,3 +55,12 @@ void mirror_unbind(struct mirror *m);
  * -ETIMEDOUT.  Context: may sleep, also while an invalidation of the page is open.
  */
 must_check int mirror_fault(struct mirror *m, va_t va, enum prot access);
+
+/*
+ * Do mirror_fault() for the pages from that of va on, in order; those that need it are
+ * mapped with one flush.  Returns 0, or the error of the first page that failed: those
+ * before it are as after 0, those after it as before.  pages: 1 to PPR_GROUP_MAX, none
+ * beyond the last address.  Context as above.
+ */
+must_check int mirror_fault_pages(struct mirror *m, va_t va, unsigned pages,
+				  enum prot access);

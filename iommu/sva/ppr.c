@@ -2,7 +2,7 @@
 /*
  * ppr.c - from a group of page requests to its answer
  *
- *   ready ──a worker takes it──► in work ──fault function, page by page──►
+ *   ready ──a worker takes it──► in work ──fault function, run by run──►
  *       answered ──► free
  *
  * A device cannot take more than its share: it has PPR_DEVICE_MAX groups at most,
@@ -97,21 +97,37 @@ static struct ppr_group *group_take(struct ppr *p)
 	return g;
 }
 
-/* Call the fault function for each request of the group, and answer the group. */
+/*
+ * Return how many requests from r on, of at most n, are a run: for pages that follow one
+ * another, with the same access.  The last page of all addresses ends a run.
+ */
+static unsigned run_of(const struct ppr_request *r, unsigned n)
+{
+	unsigned i = 1;
+
+	while (i < n && r[i].va && r[i].va == r[i - 1].va + PAGE_SIZE &&
+	       r[i].access == r->access)
+		i++;
+	return i;
+}
+
+/* Call the fault function for each run of the group, and answer the group. */
 static void group_serve(struct ppr *p, struct ppr_group *g)
 {
 	struct ppr_binding *b = g->binding;
 	uint16_t devid = g->device->devid;
+	unsigned n;
 
-	for (unsigned i = 0; i < g->n && g->status == PPR_SUCCESS; i++) {
+	for (unsigned i = 0; i < g->n && g->status == PPR_SUCCESS; i += n) {
 		const struct ppr_request *r = &g->request[i];
 
 		if (READ_ONCE(b->dying)) {
 			g->status = PPR_INVALID;
 			break;
 		}
+		n = run_of(r, g->n - i);
 		PROBE(ppr_fault, r->va, r->access);
-		g->status = b->fault(b->arg, r->va, r->access);
+		g->status = b->fault(b->arg, r->va, n, r->access);
 	}
 	ppr_answer(p, devid, g->pasid, g->tag, g->status);
 	spin_lock(&p->lock);

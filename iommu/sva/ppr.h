@@ -8,7 +8,8 @@
  *                  ready groups, a queue for each device
  *                          │ workers take turns over the devices
  *                          ▼
- *                  binding's fault function, request by request
+ *                  binding's fault function, run by run: pages that follow
+ *                          │                one another, of the same access
  *                          ▼
  *                  COMPLETE_PPR_REQUEST, one for the group
  *
@@ -27,11 +28,14 @@
 #define PPR_WORKERS    4u
 
 /*
- * Make the device's access to va possible, if the address space allows it.
- * Returns the answer to the request.  Context: a worker, on any CPU, several at a
- * time also for one binding; may sleep.
+ * Make the device's access to the pages from va on possible, if the address space
+ * allows it: 1 to PPR_GROUP_MAX of them, none of which lies beyond the last address.
+ * It goes from page to page and ends at the first that fails; those before it keep
+ * what they got, those after it are not touched.  Returns the answer to the requests.
+ * Context: a worker, on any CPU, several at a time also for one binding; may sleep.
  */
-typedef enum ppr_status ppr_fault_fn(void *arg, va_t va, enum prot access);
+typedef enum ppr_status ppr_fault_fn(void *arg, va_t va, unsigned pages,
+				     enum prot access);
 
 /*
  * The fault function for the requests of a device (and PASID).

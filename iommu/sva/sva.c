@@ -49,30 +49,47 @@ static const struct mmu_notifier_ops ops = {
 
 /*
  * mm_fault() does not notify when it fills a hole.  If the IOMMU caches entries
- * that are not present (NpCache), flush before the device retries.
+ * that are not present (NpCache), flush before the device retries: also the pages
+ * before one that fails.
  */
-int sva_fault(struct sva *sva, va_t va, enum prot access)
+static always_inline int fault_pages(struct sva *sva, va_t va, unsigned pages,
+				     enum prot access)
 {
 	struct domain *d = sva->binding.domain;
 	struct mm *mm = sva->mn.mm;
-	va_t page = va & PAGE_MASK;
-	int error;
+	va_t start = va & PAGE_MASK, at = start;
+	va_t end = start + pages * PAGE_SIZE;
+	int error, flushed = 0;
 
-	require(may_sleep());
 	assert(access == PROT_R || access == PROT_W);
 	if (va >= USER_END || !mm_try_get(mm))
 		return err(EFAULT);
-	error = mm_fault(mm, va, access);
-	if (!error && d->iommu->np_cache)
-		error = domain_flush(d, page, page + PAGE_SIZE);
+	do
+		error = mm_fault(mm, at, access);
+	while (!error && (at += PAGE_SIZE) != end);
+	if (at != start && d->iommu->np_cache)
+		flushed = domain_flush(d, start, at);
 	mm_put(mm);
-	return error;
+	return error ? error : flushed;
 }
 
-static int binding_fault(struct binding *binding, va_t va, enum prot access)
+int sva_fault(struct sva *sva, va_t va, enum prot access)
 {
-	return sva_fault(container_of(binding, struct sva, binding), va,
-			 access);
+	require(may_sleep());
+	return fault_pages(sva, va, 1, access);
+}
+
+int sva_fault_pages(struct sva *sva, va_t va, unsigned pages, enum prot access)
+{
+	require(may_sleep());
+	return fault_pages(sva, va, pages, access);
+}
+
+static int binding_fault(struct binding *binding, va_t va, unsigned pages,
+			 enum prot access)
+{
+	return sva_fault_pages(container_of(binding, struct sva, binding), va,
+			       pages, access);
 }
 
 int sva_bind(struct sva *sva, struct iommu *iommu, struct ppr *ppr,

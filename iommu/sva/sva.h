@@ -45,10 +45,18 @@ must_check int sva_bind(struct sva *sva, struct iommu *iommu, struct ppr *ppr,
 void sva_unbind(struct sva *sva);
 
 /*
- * Make the device's access to va possible, by the rules of a CPU's fault; access
- * is PROT_R or PROT_W.  After 0 a device that retries finds the page, unless the
+ * Make the device's access to the page of va possible, by the rules of a CPU's fault;
+ * access is PROT_R or PROT_W.  After 0 a device that retries finds the page, unless the
  * entry has been changed again meanwhile.
  * Returns 0, -EFAULT if no region allows the access or the mm has exited, -ENOMEM,
  * -ETIMEDOUT.  Context: may sleep.
  */
 must_check int sva_fault(struct sva *sva, va_t va, enum prot access);
+
+/*
+ * Do sva_fault() for the pages from that of va on, in order, with one flush.  Returns 0, or
+ * the error of the first page that failed: those before it are as after 0, those
+ * after it as before.  pages: 1 or more, none beyond the last address.  Context as above.
+ */
+must_check int sva_fault_pages(struct sva *sva, va_t va, unsigned pages,
+			       enum prot access);

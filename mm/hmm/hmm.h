@@ -99,3 +99,10 @@ bool hmm_range_fits(const struct hmm_range *range);
  * the caller wrote.  Linux: hmm_range_fault().
  */
 must_check int hmm_range_fault(struct hmm_range *range);
+
+/*
+ * Do hmm_range_fault() for a client with a protocol of its own (mm/notifier/shadow.h):
+ * range->notifier is NULL, and what is reported may be out of date.  The range is
+ * aligned and not empty.  Returns as above, but never -EBUSY or -EINVAL.
+ */
+must_check int hmm_range_report(struct mm *mm, struct hmm_range *range);

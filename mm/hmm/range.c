@@ -253,19 +253,20 @@ bool hmm_range_fits(const struct hmm_range *range)
 	       range->start >= node->start && range->end - 1 <= node->last;
 }
 
-int hmm_range_fault(struct hmm_range *range)
+static bool overtaken(const struct hmm_range *range)
 {
-	struct walk w = { .mm = range->notifier->mm,
-			  .range = range,
-			  .va = range->start };
+	return range->notifier &&
+	       mmu_interval_check_retry(range->notifier, range->notifier_seq);
+}
+
+int hmm_range_report(struct mm *mm, struct hmm_range *range)
+{
+	struct walk w = { .mm = mm, .range = range, .va = range->start };
 	int ret;
 
 	require(may_sleep());
-	if (!hmm_range_fits(range))
-		return err(EINVAL);
 	do {
-		if (mmu_interval_check_retry(range->notifier,
-					     range->notifier_seq))
+		if (overtaken(range))
 			return err(EBUSY);
 		rw_read_lock(&w.mm->lock);
 		ret = walk(&w);
@@ -276,7 +277,15 @@ int hmm_range_fault(struct hmm_range *range)
 		ret = fault_in(&w);
 	} while (!ret);
 	/* The region may have gone, or lost a right, since the walk. */
-	if (mmu_interval_check_retry(range->notifier, range->notifier_seq))
+	if (overtaken(range))
 		return err(EBUSY);
 	return ret;
+}
+
+int hmm_range_fault(struct hmm_range *range)
+{
+	require(may_sleep());
+	if (!hmm_range_fits(range))
+		return err(EINVAL);
+	return hmm_range_report(range->notifier->mm, range);
 }

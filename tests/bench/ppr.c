@@ -30,21 +30,28 @@ static struct log_fixture {
 	unsigned asked, answered;
 } log_fixture;
 
-/* As a mirror would, but with its steps apart. */
-static enum ppr_status fault(void *arg, va_t va, enum prot access)
+/* As a mirror does for a run, but with its steps apart. */
+static enum ppr_status fault(void *arg, va_t va, unsigned pages,
+			     enum prot access)
 {
 	struct log_fixture *k = arg;
-	struct page *page;
+	struct segment sg[PPR_GROUP_MAX];
 
 	(void)access;
 	k->begun = rdtsc();
-	if (mm_fault(k->mm, va, PROT_W))
-		return PPR_INVALID;
+	for (unsigned i = 0; i < pages; i++)
+		if (mm_fault(k->mm, va + i * PAGE_SIZE, PROT_W))
+			return PPR_INVALID;
 	k->faulted = rdtsc();
-	page = page_at(k->mm, va);
-	if (domain_map(k->d, va, page_pa(page), PAGE_SIZE, IO_RW))
+	for (unsigned i = 0; i < pages; i++) {
+		struct page *page = page_at(k->mm, va + i * PAGE_SIZE);
+
+		sg[i] = (struct segment){ page_pa(page), PAGE_SIZE };
+		page_put(page); /* no other thread changes this mm */
+	}
+	if (pages == 1 ? domain_map(k->d, va, sg[0].pa, PAGE_SIZE, IO_RW)
+		       : domain_map_sg(k->d, va, sg, pages, IO_RW))
 		return PPR_INVALID;
-	page_put(page);
 	k->mapped = rdtsc();
 	return PPR_SUCCESS;
 }
@@ -129,13 +136,13 @@ static void steps(struct iommu_fixture *s)
 
 /* ---- users ------------------------------------------------------------- */
 
-static const char *user_name;
+static const char *user_name, *user_group;
 static struct endpoint e;
 
 static void user(struct iommu_fixture *s)
 {
-	struct log_fixture *k = open_log_fixture(s, ROUNDS);
-	uint64_t total = 0;
+	struct log_fixture *k = open_log_fixture(s, ROUNDS + GROUP * ROUNDS);
+	uint64_t total = 0, group = 0;
 
 	fixture_bind(s, 0, k->mm);
 	k->asked = k->answered = 0; /* the chip's own pages */
@@ -144,6 +151,11 @@ static void user(struct iommu_fixture *s)
 		total += pri_when.answered - pri_when.logged;
 	}
 	report(user_name, total, ROUNDS);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		ask(k, P(ROUNDS + i * GROUP), GROUP);
+		group += pri_when.answered - pri_when.logged;
+	}
+	report(user_group, group, ROUNDS * GROUP);
 }
 
 static void faults_of_endpoint(struct iommu_fixture *s)
@@ -191,9 +203,11 @@ BENCH(ppr_users, "the same for a device that shares the table, or mirrors it")
 	if (!possible())
 		return;
 	user_name = "ppr_sva_round_trip";
+	user_group = "ppr_sva_page_of_16";
 	fixture_user_test(USER_SVA, "qemu", user);
 	fixture_release();
 	user_name = "ppr_mirror_round_trip";
+	user_group = "ppr_mirror_page_of_16";
 	fixture_user_test(USER_MIRROR, "qemu", user);
 	fixture_release();
 	fixture_user_test(USER_SVA, "qemu", faults_of_endpoint);

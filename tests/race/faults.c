@@ -75,10 +75,12 @@ static const struct mmu_notifier_ops empty_table = {
 
 /* Serve a page request.  While an invalidation is open the workaround does
  * nothing, answers SUCCESS, and lets the device retry. */
-static enum ppr_status serve(void *arg, va_t va, enum prot access)
+static enum ppr_status serve(void *arg, va_t va, unsigned pages,
+			     enum prot access)
 {
 	struct client *c = arg;
 
+	REQUIRE(pages == 1);
 	if (READ_ONCE(workaround.active)) {
 		says("invalidation open: answers SUCCESS");
 		return PPR_SUCCESS;

@@ -41,13 +41,14 @@ static void mirror_release(struct mmu_notifier *mn, struct mm *of)
 
 static const struct mmu_notifier_ops mirror_ops = { .release = mirror_release };
 
-static enum ppr_status fill(void *arg, va_t va, enum prot access)
+static enum ppr_status fill(void *arg, va_t va, unsigned pages,
+			    enum prot access)
 {
 	bool install;
 	uint64_t pa;
 
 	explain_thread("driver");
-	REQUIRE(!mm_fault(mm, va, PROT_W));
+	REQUIRE(pages == 1 && !mm_fault(mm, va, PROT_W));
 	pa = entry_at(mm, va) & PTE_ADDR;
 	says("looks up A: page 1");
 	sync_point_enter(&looked);

@@ -153,6 +153,59 @@ IOMMU_TEST(ppr, long_group_is_asked_again,
 	EXPECT_EQ(ppr_stats(&s->ppr).shed, FAULT_SERVER_PAGES - PPR_GROUP_MAX);
 }
 
+/* Send one group of pages, which the server serves without a look at them. */
+static void send_group(const struct ppr_request *r, unsigned n)
+{
+	static uint16_t tag;
+
+	tag++;
+	for (unsigned i = 0; i < n; i++) {
+		struct model_ppr m = { .devid = p.devid,
+				       .tag = tag % PPR_TAGS,
+				       .last = i == n - 1,
+				       .read = true,
+				       .write = r[i].access & PROT_W };
+
+		REQUIRE(pri_log(pri_word(&m), r[i].va));
+	}
+	fault_server_await_all();
+}
+
+IOMMU_TEST(ppr, run_is_one_call,
+	   "pages of a group that follow one another with the same access are "
+	   "served by one call; a gap, a step back, a page twice, another "
+	   "access and the end of all addresses begin a new one")
+{
+	static const enum prot R = PROT_R;
+	static const va_t top = ~UINT64_C(0) << PAGE_SHIFT;
+	const struct ppr_request run[] = { { IO(0), R },
+					   { IO(1), R },
+					   { IO(2), R } },
+				 gap[] = { { IO(0), R }, { IO(2), R } },
+				 back[] = { { IO(1), R }, { IO(0), R } },
+				 twice[] = { { IO(0), R }, { IO(0), R } },
+				 access[] = { { IO(0), R },
+					      { IO(1), R },
+					      { IO(2), RW },
+					      { IO(3), RW } },
+				 end[] = { { top, R }, { 0, R } };
+	static const unsigned runs[] = { 1, 2, 2, 2, 2, 2 };
+	const struct ppr_request *of[] = { run, gap, back, twice, access, end };
+	static const unsigned pages[] = { 3, 2, 2, 2, 4, 2 };
+	unsigned calls = 0, all = 0;
+
+	fault_server_open(&p, s, 0);
+	p.in_vain = 1000;
+	for (unsigned i = 0; i < ARRAY_SIZE(of); i++) {
+		send_group(of[i], pages[i]);
+		EXPECT_EQ(p.calls - calls, pages[i]);
+		EXPECT_EQ(p.runs - all, runs[i]);
+		calls = p.calls;
+		all = p.runs;
+	}
+	EXPECT_EQ(fault_server_answers(&p, PPR_SUCCESS), ARRAY_SIZE(of));
+}
+
 IOMMU_TEST(ppr, access_and_page_arrive_as_sent,
 	   "the fault function receives the page's address and exactly the "
 	   "rights that the device requested")
@@ -195,11 +248,12 @@ static struct meeting {
 	_Atomic unsigned alone; /* calls that gave up                       */
 } meeting;
 
-static enum ppr_status meet(void *arg, va_t va, enum prot access)
+static enum ppr_status meet(void *arg, va_t va, unsigned pages,
+			    enum prot access)
 {
 	uint64_t end = clock_ns() + UINT64_C(2000000000);
 
-	(void)arg, (void)va, (void)access;
+	(void)arg, (void)va, (void)pages, (void)access;
 	preempt_disable();
 	atomic_fetch_or(&meeting.cpus, BIT(cpu_id()));
 	atomic_fetch_add(&meeting.here, 1);
@@ -279,9 +333,10 @@ IOMMU_TEST(ppr, stuck_device_leaves_a_worker,
 /* Faults of p and q that had started when r's first did. */
 static _Atomic unsigned ahead;
 
-static enum ppr_status note_ahead(void *arg, va_t va, enum prot access)
+static enum ppr_status note_ahead(void *arg, va_t va, unsigned pages,
+				  enum prot access)
 {
-	(void)arg, (void)va, (void)access;
+	(void)arg, (void)va, (void)pages, (void)access;
 	atomic_store(&ahead, atomic_load(&p.calls) + atomic_load(&q.calls));
 	return PPR_SUCCESS;
 }

@@ -60,7 +60,7 @@ IOMMU_TEST(
 }
 
 IOMMU_TEST(ppr, unbind_ends_a_group,
-	   "once unbind has begun no further page of a group is served, and "
+	   "once unbind has begun no further run of a group is served, and "
 	   "requests that arrive meanwhile are INVALID at once")
 {
 	struct task t;
@@ -69,7 +69,7 @@ IOMMU_TEST(ppr, unbind_ends_a_group,
 	fault_server_open(&q, s, 1);
 	p.hold = q.hold = true;
 	for (unsigned i = 0; i < 3; i++)
-		fault_server_send(&p, 1, IO(i), i == 2);
+		fault_server_send(&p, 1, IO(2 * i), i == 2);
 	fault_server_await_calls(&p, 1);
 	/* No worker is free: q has all the others. */
 	for (uint16_t tag = 0; tag < s->ppr.share; tag++)
@@ -147,11 +147,12 @@ IOMMU_TEST(ppr, next_process_inherits_no_request,
 
 static _Atomic bool bound;
 
-static enum ppr_status only_bound(void *arg, va_t va, enum prot access)
+static enum ppr_status only_bound(void *arg, va_t va, unsigned pages,
+				  enum prot access)
 {
 	struct fault_server *of = arg;
 
-	(void)access;
+	(void)pages, (void)access;
 	EXPECT(atomic_load(&bound));
 	fault_server_pause();
 	EXPECT(atomic_load(&bound));
@@ -312,9 +313,9 @@ IOMMU_TEST(ppr, start_fails_cleanly,
 
 /* ---- an IOMMU that does not answer ------------------------------------- */
 
-static enum ppr_status yes(void *arg, va_t va, enum prot access)
+static enum ppr_status yes(void *arg, va_t va, unsigned pages, enum prot access)
 {
-	(void)arg, (void)va, (void)access;
+	(void)arg, (void)va, (void)pages, (void)access;
 	return PPR_SUCCESS;
 }
 
