@@ -32,6 +32,7 @@
 #define LSR_DATA   0x01
 #define LSR_BREAK  0x10 /* reading clears it                              */
 #define LSR_EMPTY  0x20
+#define FIFO       16 /* bytes that an empty one takes                  */
 #define POLL_LIMIT 100000
 #define POLL_NS    4000000
 
@@ -77,12 +78,16 @@ bool serial_break(void)
 
 void serial_write(const char *text, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
+	while (len) {
+		size_t room = len < FIFO ? len : FIFO;
+
 		/* A dead line loses text, not the kernel. */
 		for (int n = 0; !(line_status() & LSR_EMPTY) && n < POLL_LIMIT;
 		     n++)
 			;
-		outb(DATA, (uint8_t)text[i]);
+		len -= room;
+		while (room--)
+			outb(DATA, (uint8_t)*text++);
 	}
 }
 
