@@ -42,7 +42,9 @@ static bool exact;
 
 void state_begin(void)
 {
-	memset(taken, 0, sizeof(taken));
+	unsigned n = n_taken < SNAPSHOTS ? n_taken : SNAPSHOTS;
+
+	memset(taken, 0, n * sizeof(taken[0])); /* the others are as at boot */
 	n_taken = 0;
 }
 
