@@ -67,13 +67,20 @@ void probe_record(const struct probe_point *point, uint64_t a, uint64_t b)
 		explorer->point(point->name, a, b);
 }
 
+static bool is_named(const struct probe_point *point, const char *name,
+		     size_t size)
+{
+	return point->name_size == size && !strcmp(point->name, name);
+}
+
 unsigned probe_hook(const char *name, probe_fn *fn, void *arg)
 {
+	size_t size = strlen(name) + 1;
 	unsigned n = 0;
 
 	for (struct probe_point *const *at = __start_vv_probes;
 	     at < __stop_vv_probes; at++) {
-		if (strcmp((*at)->name, name) != 0)
+		if (!is_named(*at, name, size))
 			continue;
 		if (fn) /* removing leaves arg: a hook may be running */
 			WRITE_ONCE((*at)->arg, arg);
@@ -90,11 +97,12 @@ void probe_observe(void (*fn)(const struct probe_hit *hit))
 
 unsigned probe_watch(const char *name, probe_fn *fn)
 {
+	size_t size = strlen(name) + 1;
 	unsigned n = 0;
 
 	for (struct probe_point *const *at = __start_vv_probes;
 	     at < __stop_vv_probes; at++) {
-		if (strcmp((*at)->name, name) != 0)
+		if (!is_named(*at, name, size))
 			continue;
 		__atomic_store_n(&(*at)->watch, fn, __ATOMIC_RELEASE);
 		n++;

@@ -23,6 +23,7 @@ typedef void probe_fn(uint64_t a, uint64_t b, void *arg);
 struct probe_point {
 	const char *name, *file;
 	int line;
+	uint32_t name_size; /* with the zero: most names differ in it       */
 	probe_fn *hook; /* NULL, or run at every hit                        */
 	void *arg;
 	probe_fn *watch; /* the same, of a checker; its arg is the name     */
@@ -50,9 +51,10 @@ static inline bool probes_on(void)
 
 #define PROBE(name_, a_, b_)                                                   \
 	do {                                                                   \
-		static struct probe_point point_ = {                           \
-			#name_, __FILE__, __LINE__, NULL, NULL, NULL           \
-		};                                                             \
+		static struct probe_point point_ = { #name_,   __FILE__,       \
+						     __LINE__, sizeof(#name_), \
+						     NULL,     NULL,           \
+						     NULL };                   \
 		static struct probe_point *const at_point_                     \
 			__attribute__((section("vv_probes"), used)) = &point_; \
 		if (unlikely(probes_on()))                                     \
