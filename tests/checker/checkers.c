@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * checkers.c - leaks, locks, tables and reverse map after every test; W^X, the device
- * table and all frames after every suite
+ * table, poison and all frames after every suite
  */
 #include "tests/checker/checkers.h"
 #include "arch/trap.h"
@@ -55,9 +55,8 @@ static const char *check_strays(void)
 static const char *check_all(const struct checkers *o)
 {
 	static char text[200];
-	uint64_t objects = pool_live_all(), frames = frames_now(), bad;
+	uint64_t objects = pool_live_all(), frames = frames_now();
 	const char *why;
-	pfn_t pfn = 0;
 
 	why = san_take();
 	if (!why)
@@ -78,16 +77,7 @@ static const char *check_all(const struct checkers *o)
 	why = mmu_notifier_check();
 	if (!why)
 		why = mm_check();
-	if (!why)
-		why = ksm_check();
-	if (why)
-		return why;
-	bad = CONFIG_CHECK ? pmm_check_poison(false, &pfn) : 0;
-	if (!bad)
-		return NULL;
-	snprintk(text, sizeof(text),
-		 "%lu free frames were written to, the first is %lx", bad, pfn);
-	return text;
+	return why ? why : ksm_check();
 }
 
 const char *checkers_run(const struct checkers *o)
@@ -103,6 +93,20 @@ const char *checkers_run(const struct checkers *o)
 	return why;
 }
 
+/* Look at the frames that were freed since the last sweep. */
+static const char *check_poison(void)
+{
+	static char text[80];
+	pfn_t pfn = 0;
+	uint64_t bad = CONFIG_CHECK ? pmm_check_poison(false, &pfn) : 0;
+
+	if (!bad)
+		return NULL;
+	snprintk(text, sizeof(text),
+		 "%lu free frames were written to, the first is %lx", bad, pfn);
+	return text;
+}
+
 const char *checkers_sweep(void)
 {
 	const char *why = NULL;
@@ -115,6 +119,8 @@ const char *checkers_sweep(void)
 		why = pmm_check();
 	if (!why)
 		why = wx_check();
+	if (!why)
+		why = check_poison();
 	probe_on = probing;
 	return why;
 }

@@ -20,6 +20,7 @@ const char *checkers_run(const struct checkers *o);
 
 /*
  * Check the rest, which takes as long as 60 short tests do: the state of every frame,
- * every entry of the device table, every kernel mapping.  Returns NULL or a message.
+ * the poison of those freed since, every entry of the device table, every kernel
+ * mapping.  Returns NULL or a message.
  */
 const char *checkers_sweep(void);
