@@ -9,17 +9,16 @@
 #include "kernel/san/san.h"
 #include "mm/frame/pmm.h"
 
+/* Fill the page at `to` with PMM_POISON. */
+void poison_fill(void *to);
+
 /* Fill a free frame with PMM_POISON. */
 static inline void frame_poison(struct page *page)
 {
 	void *to = page_va(page);
-	uint64_t n = PAGE_SIZE / 8;
 
 	san_touch(to, PAGE_SIZE, true);
-	__asm__ volatile("rep stosq"
-			 : "+D"(to), "+c"(n)
-			 : "a"(PMM_POISON)
-			 : "memory");
+	poison_fill(to);
 }
 
 /* Return the first word of a PG_POISONED frame that is not poison, or NULL. */
