@@ -15,6 +15,7 @@
 #define BUCKETS  1024u
 #define LARGE    BUCKETS /* the chain of tables, roots and larger leaves     */
 #define NO_ENTRY UINT16_MAX
+#define AT_ONCE  4u  /* chains that are looked at at once                 */
 #define FEW      32u /* pages that are looked up singly                      */
 
 static struct known all[KNOWN_MAX];
@@ -113,6 +114,16 @@ static bool dropped_by(const struct known *k, uint64_t base, uint64_t last)
 	return k->iova >= base && end <= last;
 }
 
+/* Is there an entry in one of AT_ONCE chains from i on?  Most have none. */
+static bool any_in(unsigned i)
+{
+	uint64_t chains;
+
+	memcpy(&chains, &by_key[i], sizeof(chains));
+	return ~chains;
+}
+_Static_assert(AT_ONCE * sizeof(by_key[0]) == sizeof(uint64_t), "");
+
 static unsigned drop_chain(uint16_t *chain, const struct known *like,
 			   uint64_t last, uint64_t stamp,
 			   bool (*keep)(const struct known *k))
@@ -150,8 +161,9 @@ unsigned known_drop(enum known_kind kind, uint16_t tag, uint64_t base,
 		}
 		return n;
 	}
-	for (unsigned i = 0; i < BUCKETS; i++)
-		n += drop_chain(&by_key[i], &like, last, stamp, keep);
+	for (unsigned i = 0; i < BUCKETS; i += AT_ONCE)
+		for (unsigned k = i; any_in(i) && k < i + AT_ONCE; k++)
+			n += drop_chain(&by_key[k], &like, last, stamp, keep);
 	return n;
 }
 
