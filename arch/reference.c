@@ -40,12 +40,22 @@ static bool pit_begin(const struct clock_sources *sources)
 	return (pit_status() & (PIT_OUT | PIT_STATUS)) == PIT_ONE_SHOT;
 }
 
+/* Some 0.1 to 0.8 us, at most 0.03 % of the wait: an emulator needs a hundred times as
+ * long for the two port accesses that follow. */
+static void rest(void)
+{
+	for (unsigned i = 0; i < 32; i++)
+		barrier();
+}
+
 static bool pit_end(const struct clock_sources *sources)
 {
 	(void)sources;
-	for (unsigned i = 0; i < POLLS; i++)
+	for (unsigned i = 0; i < POLLS; i++) {
 		if (pit_status() & PIT_OUT)
 			return true;
+		rest();
+	}
 	return false;
 }
 
