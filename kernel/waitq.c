@@ -14,9 +14,11 @@ void waitq_prepare(struct waitq *q, struct waiter *w)
 {
 	uint64_t flags = spin_lock_irq(&q->lock);
 
-	w->thread = current();
-	w->queued = true;
-	TAILQ_INSERT_TAIL(&q->waiters, w, link);
+	if (!w->queued) {
+		w->thread = current();
+		w->queued = true;
+		TAILQ_INSERT_TAIL(&q->waiters, w, link);
+	}
 	thread_prepare_block();
 	spin_unlock_irq(&q->lock, flags);
 }

@@ -23,7 +23,7 @@ struct waitq {
 
 void waitq_init(struct waitq *q);
 
-/* Queue up and prepare to block; undo. */
+/* Queue up, if w is not queued, and prepare to block; undo. */
 void waitq_prepare(struct waitq *q, struct waiter *w);
 void waitq_finish(struct waitq *q, struct waiter *w);
 
@@ -38,7 +38,7 @@ void wake_all(struct waitq *q);
 #define wait_event_until(q, cond, end)                   \
 	({                                               \
 		uint64_t end_ = (end);                   \
-		struct waiter w_;                        \
+		struct waiter w_ = { .queued = false };  \
 		bool held_;                              \
 		might_sleep();                           \
 		for (;;) {                               \
@@ -53,17 +53,19 @@ void wake_all(struct waitq *q);
 		held_;                                   \
 	})
 
-/* The condition is evaluated after queueing: a wake-up cannot be missed. */
-#define wait_event(q, cond)                    \
-	do {                                   \
-		struct waiter w_;              \
-		might_sleep();                 \
-		for (;;) {                     \
-			waitq_prepare(q, &w_); \
-			if (cond)              \
-				break;         \
-			thread_block();        \
-			waitq_finish(q, &w_);  \
-		}                              \
-		waitq_finish(q, &w_);          \
+/* The condition is evaluated after queueing: a wake-up cannot be missed.  After a
+ * wake-up it is evaluated first, since it mostly holds then. */
+#define wait_event(q, cond)                             \
+	do {                                            \
+		struct waiter w_ = { .queued = false }; \
+		might_sleep();                          \
+		for (;;) {                              \
+			waitq_prepare(q, &w_);          \
+			if (cond)                       \
+				break;                  \
+			thread_block();                 \
+			if (cond)                       \
+				break;                  \
+		}                                       \
+		waitq_finish(q, &w_);                   \
 	} while (0)

@@ -2,7 +2,7 @@
 /*
  * attach.c - attach a device to a domain, detach it: the device table entries
  *
- *    attach:  the entry of its alias, then its own   (iommu/core/alias.h)
+ *    attach:  the entry of its alias, then its own   (iommu/core/ids.h)
  *    detach:  the entry of its alias, if no other member uses the alias; then
  *             its own
  *

@@ -81,7 +81,7 @@ void domain_destroy(struct domain *domain);
  * for ATTACH_ATS if it is unresponsive (iommu/core/unresponsive.h), -ENOMEM.
  * -ETIMEDOUT: it is a member, but may still be denied.
  *
- * Devices that the IOMMU cannot tell apart (iommu/core/alias.h) are in one domain:
+ * Devices that the IOMMU cannot tell apart (iommu/core/ids.h) are in one domain:
  * -EBUSY if the alias is in another, -EINVAL for flags if the requests of other
  * devices bear this device's number.
  *

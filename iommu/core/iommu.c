@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * iommu.c - bring-up, device table, interrupts, teardown
+ * iommu.c - bring-up, device table, teardown
  *
  *   off -> device table, rings, logs -> on -> flush everything cached
  *
@@ -165,107 +165,6 @@ static int flush_all(struct iommu *iommu)
 	return error ? error : flush_each(iommu, iommu->devids, false);
 }
 
-/* ---- logs -------------------------------------------------------------- */
-
-static void handle_event(const struct log_entry *entry, void *arg)
-{
-	struct iommu *iommu = arg;
-	log_handler *fn = READ_ONCE(iommu->on_event);
-
-	PROBE(iommu_event, entry->w[0], entry->w[1]);
-	if (fn)
-		fn(entry, READ_ONCE(iommu->on_arg));
-}
-
-/*
- * No handler is set: a request that wants an answer is INVALID.  An IOMMU without
- * guest tables takes no PASID in the answer.
- */
-static void request_refuse(struct iommu *iommu, const struct log_entry *entry)
-{
-	uint64_t w = entry->w[0];
-	struct command c = command_complete_ppr_request(
-		(uint16_t)FIELD_GET(PPR0_DEVID, w),
-		iommu->efr & EFR_GT ? request_pasid(entry) : PPR_NO_PASID,
-		(uint16_t)FIELD_GET(PPR0_TAG, w), PPR_INVALID);
-
-	if (!(w & PPR0_LAST) || FIELD_GET(LOG0_TYPE, w) != PPR_FAULT)
-		return;
-	if (queue_run(&iommu->queue, &c, 1))
-		PROBE(ppr_lost, entry->w[0], entry->w[1]);
-}
-
-static void handle_request(const struct log_entry *entry, void *arg)
-{
-	struct iommu *iommu = arg;
-	log_handler *fn = READ_ONCE(iommu->on_request);
-
-	if (fn)
-		fn(entry, READ_ONCE(iommu->on_arg));
-	else
-		request_refuse(iommu, entry);
-}
-
-static void requests_lost(void *arg)
-{
-	struct iommu *iommu = arg;
-	void (*fn)(void *arg) = READ_ONCE(iommu->on_lost);
-
-	if (fn)
-		fn(READ_ONCE(iommu->on_arg));
-}
-
-static void log_worker(void *arg)
-{
-	struct iommu *iommu = arg;
-	unsigned seen = 0, n = 0;
-
-	for (;;) {
-		/* In turn, until both are empty: neither log starves the other. */
-		if (!n)
-			wait_event(&iommu->wake,
-				   atomic_load(&iommu->kicks) != seen);
-		seen = atomic_load(&iommu->kicks);
-		if (atomic_load(&iommu->stopping))
-			return;
-		rw_write_lock(&iommu->drain);
-		n = log_drain(&iommu->events);
-		n += log_drain(&iommu->requests);
-		rw_write_unlock(&iommu->drain);
-		atomic_store(&iommu->drained, seen);
-		wake_all(&iommu->wake);
-	}
-}
-
-void iommu_kick(struct iommu *iommu)
-{
-	atomic_fetch_add(&iommu->kicks, 1);
-	wake_all(&iommu->wake);
-}
-
-void iommu_settle(struct iommu *iommu)
-{
-	unsigned mine = atomic_fetch_add(&iommu->kicks, 1) + 1;
-
-	require(may_sleep());
-	wake_all(&iommu->wake);
-	wait_event(&iommu->wake,
-		   (int)(atomic_load(&iommu->drained) - mine) >= 0);
-}
-
-void iommu_set_handlers(struct iommu *iommu, log_handler *event,
-			log_handler *request, void (*lost)(void *arg),
-			void *arg)
-{
-	/* The log's thread may call them at once: their argument first. */
-	if (arg)
-		WRITE_ONCE(iommu->on_arg, arg);
-	barrier();
-	WRITE_ONCE(iommu->on_event, event);
-	WRITE_ONCE(iommu->on_request, request);
-	WRITE_ONCE(iommu->on_lost, lost);
-}
-
 /* ---- life -------------------------------------------------------------- */
 
 static int memory_take(struct iommu *iommu, const struct iommu_config *config)
@@ -294,11 +193,11 @@ static int memory_take(struct iommu *iommu, const struct iommu_config *config)
 	error = queue_start(&iommu->queue, &iommu->port, queue_bits);
 	if (!error)
 		error = log_start(&iommu->events, &log_events, &iommu->port,
-				  log_bits, handle_event, iommu);
+				  log_bits, iommu_handle_event, iommu);
 	if (!error && iommu->efr & EFR_PPR)
 		error = log_start(&iommu->requests, &log_requests, &iommu->port,
-				  log_bits, handle_request, iommu);
-	iommu->requests.restarted = requests_lost;
+				  log_bits, iommu_handle_request, iommu);
+	iommu->requests.restarted = iommu_requests_lost;
 	iommu->events.early = unresponsive_note;
 	return error ? error
 		     : remap_start(iommu, config->grants, config->n_grants);
@@ -408,7 +307,7 @@ int iommu_start(struct iommu *iommu, const struct iommu_port *port,
 	assert(!(config->control & ~CONTROL_FIRMWARE));
 	rw_init(&iommu->lock, RANK_IOMMU, "iommu");
 	rw_init(&iommu->drain, RANK_LOGS, "logs");
-	waitq_init(&iommu->wake);
+	iommu_threads_init(iommu);
 	LIST_INIT(&iommu->attached);
 	error = switch_off(iommu);
 	if (error)
@@ -420,10 +319,8 @@ int iommu_start(struct iommu *iommu, const struct iommu_port *port,
 	error = memory_take(iommu, config);
 	if (!error)
 		error = switch_on(iommu);
-	if (!error) {
-		iommu->worker = thread_create("iommu", log_worker, iommu);
-		error = iommu->worker ? 0 : err(ENOMEM);
-	}
+	if (!error)
+		error = iommu_threads_add(iommu, 1, NULL);
 	if (error && !switch_off(iommu))
 		memory_give(iommu);
 	return error;
@@ -433,9 +330,7 @@ void iommu_stop(struct iommu *iommu)
 {
 	require(may_sleep());
 	assert(LIST_EMPTY(&iommu->attached));
-	atomic_store(&iommu->stopping, true);
-	iommu_kick(iommu);
-	thread_join(iommu->worker);
+	iommu_threads_remove(iommu, 0);
 	if (!switch_off(iommu))
 		memory_give(iommu);
 }

@@ -4,7 +4,7 @@
  *
  *   device table        65,536 entries, all of them "deny" from the first moment
  *   command ring        iommu/hw/queue.h
- *   event log, PPR log  iommu/hw/log_ring.h, drained by one thread
+ *   event log, PPR log  iommu/hw/log_ring.h, read by one thread at a time
  *   domains             iommu/core/domain.h
  *   interrupts          iommu/core/remap.h
  *
@@ -14,7 +14,6 @@
  */
 #pragma once
 
-#include "iommu/core/alias.h"
 #include "iommu/core/ids.h"
 #include "iommu/core/remap.h"
 #include "iommu/hw/dte.h"
@@ -66,6 +65,27 @@ struct attachment {
 	member; /* (L|D) domain->members: both to write */
 };
 
+#define IOMMU_THREADS 5u
+
+/* A thread of an IOMMU: iommu/core/threads.c. */
+struct iommu_thread {
+	struct iommu *iommu;   /* (I)                                       */
+	struct thread *thread; /* (I) while it runs                         */
+};
+
+/*
+ * Work that the logs bring, for the IOMMU's threads.  It lies in the client's object.
+ * Key: (I) immutable  (A) atomic
+ */
+struct iommu_work {
+	/* (I) Take a piece; NULL: none may be done now.  Context: about to sleep:
+	 * no sleep, no wake-up of the IOMMU's threads. */
+	void *(*take)(struct iommu_work *work);
+	/* (I) Do it.  At least one of the threads is never in here. */
+	void (*run)(struct iommu_work *work, void *piece);
+	_Atomic unsigned ready; /* (A) pieces that wait; the client counts  */
+};
+
 /* Key: (I) from iommu_start() to iommu_stop()  (L) lock  (A) atomic */
 struct iommu {
 	struct iommu_port port;   /* (I)                                  */
@@ -94,11 +114,15 @@ struct iommu {
 	struct command_queue queue; /* has a lock of its own              */
 	struct rwsem drain; /* RANK_LOGS: held to drain the two logs      */
 	struct iommu_log events, requests; /* drain                       */
-	struct thread *worker;    /* (I) the log's thread: drains the logs */
-	struct waitq wake;        /* the log's thread, and iommu_settle()  */
-	_Atomic unsigned kicks;   /* (A) interrupts, and calls of kick     */
-	_Atomic unsigned drained; /* (A) kicks after which logs were read  */
-	_Atomic bool stopping;    /* (A)                                   */
+	struct iommu_thread threads[IOMMU_THREADS];
+	_Atomic unsigned n_threads; /* (A) those from here on are to end   */
+	struct waitq wake;          /* the threads                         */
+	struct waitq settled;       /* iommu_settle()                      */
+	_Atomic unsigned settling;  /* (A) threads that may wait in it     */
+	_Atomic unsigned kicks;     /* (A) interrupts, and calls of kick   */
+	_Atomic unsigned drained;   /* (A) kicks after which logs were read */
+	_Atomic bool reading;       /* (A) one of the threads reads the logs */
+	struct iommu_work *work;    /* (A) NULL: none                      */
 	/* (A) of iommu_set_handlers(); NULL: counted, answered INVALID, none */
 	log_handler *on_event, *on_request;
 	void (*on_lost)(void *arg);
@@ -125,17 +149,46 @@ must_check int iommu_start(struct iommu *iommu, const struct iommu_port *port,
  */
 void iommu_stop(struct iommu *iommu);
 
-/* Have the log's thread read the logs: what an interrupt does.  Context: any. */
+/* ---- threads and logs: iommu/core/threads.c --------------------------------- */
+
+/* Have a thread read the logs: what an interrupt does.  Context: any. */
 void iommu_kick(struct iommu *iommu);
 
-/* Wait until the log's thread has read the logs once more.  Context: may sleep. */
+/* Have one more thread look for work.  Context: any. */
+void iommu_wake(struct iommu *iommu);
+
+/* Wait until the logs have been read once more.  Context: may sleep. */
 void iommu_settle(struct iommu *iommu);
 
-/* Set the handlers of log entries; NULL: the defaults.  The log's thread calls
- * them.  Context: one thread at a time, before such entries can come. */
+/* Set the handlers of log entries; NULL: the defaults.  The thread that reads the
+ * logs calls them.  Context: one thread at a time, before such entries can come. */
 void iommu_set_handlers(struct iommu *iommu, log_handler *event,
 			log_handler *request, void (*lost)(void *arg),
 			void *arg);
+
+/* Make the wait queues, before the threads. */
+void iommu_threads_init(struct iommu *iommu);
+
+/*
+ * Add n threads, and let all of them do this work too; NULL: none.  Returns 0, or
+ * -ENOMEM with nothing added.  Context: may sleep; one call at a time.
+ */
+must_check int iommu_threads_add(struct iommu *iommu, unsigned n,
+				 struct iommu_work *work);
+
+/*
+ * End all threads but the first `left`, and take the work away.  From the return on
+ * no thread is in its functions.  No piece waits or is being done.  Context as above.
+ */
+void iommu_threads_remove(struct iommu *iommu, unsigned left);
+
+/* Return whether the thread is one of this IOMMU's.  Context: any. */
+bool iommu_is_thread(const struct iommu *iommu, const struct thread *thread);
+
+/* Handlers of the logs, and of a loss: for iommu_start(). */
+void iommu_handle_event(const struct log_entry *entry, void *iommu);
+void iommu_handle_request(const struct log_entry *entry, void *iommu);
+void iommu_requests_lost(void *iommu);
 
 /* ---- the device table (for iommu/core/domain.c) ----------------------------- */
 

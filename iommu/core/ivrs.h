@@ -13,7 +13,6 @@
 #pragma once
 
 #include "drivers/acpi.h"
-#include "iommu/core/alias.h"
 #include "iommu/core/ids.h"
 #include "mm/frame/memmap.h"
 

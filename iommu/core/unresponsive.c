@@ -2,7 +2,7 @@
 /*
  * unresponsive.c - which devices do not answer, according to the event log
  *
- *      the log's thread                     the thread that has flushed
+ *      the thread that reads the logs       the thread that has flushed
  *   mark (early) -> slot free -> ...     look into the ring -> look at marks
  *
  * The mark is made before the entry leaves the ring, so the second thread finds

@@ -6,15 +6,15 @@
  *        v                      v
  *   [....eeeeeeeeeeeeeeeeeeeeeee0.......]
  *
- *   clear the interrupt bit -> read tail -> for each entry: wait until it is
- *   visible, copy, zero, advance head, handle the copy
+ *   clear the interrupt bit -> read tail -> for some entries: wait until they are
+ *   visible, copy, zero, advance head, handle the copies
  *
  * In this order no entry is missed: one that is logged after the bit was cleared
  * raises a new interrupt, one that is logged before is within the tail that is
  * read.  A pass ends at the tail with which it began, so that a device that floods
  * one log does not keep the thread from the other.
- * The slot is given back before the entry is handled, so that a slow handler
- * does not fill the log.
+ * Slots are given back before their entries are handled, so that a slow handler
+ * does not fill the log; several at once, which saves writes of the head register.
  *
  * Overflow stops the log in hardware: it is switched off, the bit cleared, and
  * it is switched on again (Linux: amd_iommu_restart_log()).  What was lost must
@@ -34,6 +34,8 @@
 #define VISIBLE_NS UINT64_C(100000000)
 /* And at least so many looks: a virtual CPU may not have run in that time. */
 #define VISIBLE_LOOKS 1000u
+/* Entries that are copied before the first of them is handled. */
+#define BATCH 16u
 /* Entries that were begun before an overflow are written after this time. */
 #define STOP_NS UINT64_C(100000)
 
@@ -110,27 +112,71 @@ static uint64_t visible_word(const struct log_entry *slot,
 	return w;
 }
 
-/* Take one entry out of the ring and handle it; false: it was not visible. */
-static bool take_one(struct iommu_log *log, unsigned head, bool patient)
+static unsigned after(const struct iommu_log *log, unsigned at)
 {
-	struct log_entry *slot = &log->ring[head / SLOT], copy;
+	return (at + SLOT) % log->size;
+}
 
-	copy.w[0] = visible_word(slot, log->port, patient);
-	copy.w[1] = READ_ONCE(slot->w[1]);
-	if (log->early && copy.w[0])
-		log->early(&copy, log->arg);
+/*
+ * Copy entries from log->head on, to `tail` at most.  Only for the first it waits until it
+ * is visible.  Returns how many.
+ */
+static unsigned copy_some(struct iommu_log *log, unsigned tail, bool patient,
+			  struct log_entry copies[BATCH])
+{
+	unsigned at = log->head, n = 0;
+
+	do {
+		const struct log_entry *slot = &log->ring[at / SLOT];
+		struct log_entry *copy = &copies[n];
+
+		copy->w[0] = visible_word(slot, log->port, patient && !n);
+		if (!copy->w[0] && n)
+			break;
+		copy->w[1] = READ_ONCE(slot->w[1]);
+		if (log->early && copy->w[0])
+			log->early(copy, log->arg);
+		n++;
+		at = after(log, at);
+	} while (at != tail && n < BATCH);
+	return n;
+}
+
+/* Zero n slots from log->head on, and give them back. */
+static void give_back(struct iommu_log *log, unsigned n)
+{
 	preempt_disable(); /* log_peek() spins between zeroing and head */
-	WRITE_ONCE(slot->w[0], 0);
-	WRITE_ONCE(slot->w[1], 0);
-	reg_write(log->port, log->kind->head, (head + SLOT) % log->size);
+	for (; n; n--) {
+		struct log_entry *slot = &log->ring[log->head / SLOT];
+
+		WRITE_ONCE(slot->w[0], 0);
+		WRITE_ONCE(slot->w[1], 0);
+		log->head = after(log, log->head);
+	}
+	reg_write(log->port, log->kind->head, log->head);
 	preempt_enable();
-	if (!copy.w[0]) {
+}
+
+/* Take some entries out of the ring and handle them; false: the first was not visible. */
+static bool take_some(struct iommu_log *log, unsigned tail, bool patient,
+		      unsigned *taken)
+{
+	struct log_entry copies[BATCH];
+	unsigned n = copy_some(log, tail, patient, copies);
+
+	give_back(log, n);
+	*taken += n;
+	if (!copies[0].w[0]) {
 		log->lost++;
 		return false;
 	}
-	WRITE_ONCE(log->entries, log->entries + 1);
-	PROBE(iommu_log, copy.w[0], copy.w[1]);
-	log->handler(&copy, log->arg);
+	for (unsigned i = 0; i < n; i++) {
+		const struct log_entry *copy = &copies[i];
+
+		WRITE_ONCE(log->entries, log->entries + 1);
+		PROBE(iommu_log, copy->w[0], copy->w[1]);
+		log->handler(copy, log->arg);
+	}
 	return true;
 }
 
@@ -189,23 +235,21 @@ static unsigned pointer(const struct iommu_log *log, unsigned reg)
 	return (unsigned)(reg_read(log->port, reg) & RING_POINTER) % log->size;
 }
 
-unsigned log_drain(struct iommu_log *log)
+unsigned log_drain(struct iommu_log *log, uint64_t status)
 {
 	const struct log_kind *k = log->kind;
-	unsigned n = 0, head, tail;
 	bool patient = true; /* a wrong tail costs one wait, not 256 */
-	bool overflow;
+	unsigned n = 0, tail;
 
 	require(may_sleep());
 	if (!log->pages) /* this IOMMU has no such log */
 		return 0;
-	overflow = reg_read(log->port, REG_STATUS) & k->overflow;
-	reg_write(log->port, REG_STATUS, k->interrupt);
-	head = pointer(log, k->head);
+	if (status & k->interrupt)
+		reg_write(log->port, REG_STATUS, k->interrupt);
 	tail = pointer(log, k->tail);
-	for (; head != tail; head = (head + SLOT) % log->size, n++)
-		patient = take_one(log, head, patient);
-	if (!overflow || log->dead)
+	while (log->head != tail)
+		patient = take_some(log, tail, patient, &n);
+	if (!(status & k->overflow) || log->dead)
 		return n;
 	if (!still_runs(log))
 		restart(log);

@@ -44,6 +44,7 @@ struct iommu_log {
 		*early; /* (I) called before the slot is given back; or NULL */
 	void (*restarted)(void *arg); /* (I) called after a loss; or NULL  */
 	void *arg;                    /* (I) of the three                  */
+	unsigned head;       /* (D) what the register holds                  */
 	uint64_t entries;    /* (D) statistics: entries handled              */
 	uint64_t restarts;   /* (D) ... restarts after overflows             */
 	uint64_t lost;       /* (D) ... slots that tail passed, never filled */
@@ -68,10 +69,12 @@ void log_stop(struct iommu_log *log);
 
 /*
  * Call the handler for every entry up to the present tail, and restart the log if
- * it overflowed.  Returns 0 if there was nothing to do; otherwise more entries may
- * have come meanwhile.  Context: may sleep; one thread at a time (iommu->drain).
+ * it overflowed.  status: what REG_STATUS has just held.  Returns 0 if there was
+ * nothing to do; otherwise more may be, if REG_STATUS has a bit of the log by now:
+ * what comes later sets one, and interrupts.
+ * Context: may sleep; one thread at a time (iommu->drain).
  */
-unsigned log_drain(struct iommu_log *log);
+unsigned log_drain(struct iommu_log *log, uint64_t status);
 
 /*
  * Call fn for every entry in the ring, and leave the entries there.  fn may miss

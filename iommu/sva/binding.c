@@ -13,7 +13,7 @@
 /*
  * Serve page requests.  A region that forbids the access and a lack of memory
  * get the same answer, INVALID: the request cannot succeed.  FAILURE would stop
- * all requests of the device.  Context: a worker of ppr.c; may sleep.
+ * all requests of the device.  Context: of a ppr_fault_fn.
  */
 static enum ppr_status page_request(void *arg, va_t va, unsigned pages,
 				    enum prot access)

@@ -28,7 +28,7 @@ struct mirror {
 
 /*
  * Bind the device to mm: it reaches, at the addresses of mm, the pages that were
- * faulted in; at first none.  The workers of ppr serve its page requests (NULL: no
+ * faulted in; at first none.  ppr has its page requests served (NULL: no
  * requests are served, the caller uses mirror_fault()).  The caller holds a user of
  * mm, and need not keep it: when the mm exits the device is denied first.
  * flags: ATTACH_*.

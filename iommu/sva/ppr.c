@@ -2,11 +2,12 @@
 /*
  * ppr.c - from a group of page requests to its answer
  *
- *   ready ──a worker takes it──► in work ──fault function, run by run──►
+ *   ready ──a thread takes it──► in work ──fault function, run by run──►
  *       answered ──► free
  *
- * A device cannot take more than its share: it has PPR_DEVICE_MAX groups at most,
- * occupies at most all workers but one, and the devices are served in turn.
+ * The threads are the IOMMU's (iommu/core/threads.c), one more than groups may be in
+ * work.  A device cannot take more than its share: it has PPR_DEVICE_MAX groups at most,
+ * all of those in work but one, and the devices are served in turn.
  *
  * Unbind sets `dying`, after which no fault is begun for the binding, and waits
  * until `pending`, the number of its groups that are ready or in work, is 0.
@@ -70,28 +71,43 @@ struct ppr_binding *ppr_binding_of(struct ppr_device *d, uint32_t pasid)
 	return NULL;
 }
 
-/* ---- workers ------------------------------------------------------------- */
+/* ---- groups in work ------------------------------------------------------- */
 
-/* Take the next ready group into work; NULL if no group may be taken. */
-static struct ppr_group *group_take(struct ppr *p)
+/* Choose the next ready group, NULL if none may be taken, and give the next turn to
+ * another device.  Context: p->lock held. */
+static struct ppr_group *group_next(struct ppr *p)
 {
-	struct ppr_group *g = NULL;
 	struct ppr_device *d;
+	struct ppr_group *g;
 
-	spin_lock(&p->lock);
+	require(spin_held(&p->lock));
 	TAILQ_FOREACH (d, &p->devices, link) {
 		if (d->working >= p->share)
 			continue;
 		g = TAILQ_FIRST(&d->ready);
 		if (!g)
 			continue;
-		TAILQ_REMOVE(&d->ready, g, link);
-		d->working++;
-		PROBE(ppr_take, d->devid, g->tag);
-		/* The next turn is another device's. */
 		TAILQ_REMOVE(&p->devices, d, link);
 		TAILQ_INSERT_TAIL(&p->devices, d, link);
-		break;
+		return g;
+	}
+	return NULL;
+}
+
+/* Take the next ready group into work; NULL if no group may be taken. */
+static void *group_take(struct iommu_work *work)
+{
+	struct ppr *p = container_of(work, struct ppr, work);
+	struct ppr_group *g;
+
+	spin_lock(&p->lock);
+	g = p->working < p->most ? group_next(p) : NULL;
+	if (g) {
+		TAILQ_REMOVE(&g->device->ready, g, link);
+		g->device->working++;
+		p->working++;
+		atomic_fetch_sub(&work->ready, 1);
+		PROBE(ppr_take, g->device->devid, g->tag);
 	}
 	spin_unlock(&p->lock);
 	return g;
@@ -112,10 +128,13 @@ static unsigned run_of(const struct ppr_request *r, unsigned n)
 }
 
 /* Call the fault function for each run of the group, and answer the group. */
-static void group_serve(struct ppr *p, struct ppr_group *g)
+static void group_serve(struct iommu_work *work, void *piece)
 {
+	struct ppr *p = container_of(work, struct ppr, work);
+	struct ppr_group *g = piece;
 	struct ppr_binding *b = g->binding;
 	uint16_t devid = g->device->devid;
+	bool waited_for;
 	unsigned n;
 
 	for (unsigned i = 0; i < g->n && g->status == PPR_SUCCESS; i += n) {
@@ -132,25 +151,13 @@ static void group_serve(struct ppr *p, struct ppr_group *g)
 	ppr_answer(p, devid, g->pasid, g->tag, g->status);
 	spin_lock(&p->lock);
 	g->device->working--;
+	p->working--;
 	WRITE_ONCE(b->pending, b->pending - 1);
+	waited_for = b->dying && !b->pending;
 	ppr_group_free(g);
 	spin_unlock(&p->lock);
-	wake_all(&p->wake);
-}
-
-static void ppr_worker(void *arg)
-{
-	struct ppr *p = arg;
-	struct ppr_group *g;
-
-	for (;;) {
-		g = NULL;
-		wait_event(&p->wake,
-			   (g = group_take(p)) || READ_ONCE(p->stopping));
-		if (!g)
-			return;
-		group_serve(p, g);
-	}
+	if (waited_for)
+		wake_all(&p->idle);
 }
 
 /* ---- life ---------------------------------------------------------------- */
@@ -158,25 +165,21 @@ static void ppr_worker(void *arg)
 int ppr_start(struct ppr *p, struct iommu *iommu)
 {
 	unsigned most =
-		cpu_count() < PPR_WORKERS ? cpu_count() + 1 : PPR_WORKERS;
+		cpu_count() < PPR_WORKING ? cpu_count() + 1 : PPR_WORKING;
+	int error;
 
 	require(may_sleep());
-	*p = (struct ppr){ .iommu = iommu };
+	*p = (struct ppr){ .iommu = iommu,
+			   .work = { .take = group_take, .run = group_serve },
+			   .most = most };
 	spin_init(&p->lock, RANK_PPR, "ppr");
 	TAILQ_INIT(&p->devices);
-	waitq_init(&p->wake);
-	p->share = most - 1; /* one worker is left for the other devices */
-	while (p->n_workers < most) {
-		struct thread *t = thread_create("ppr", ppr_worker, p);
-
-		if (!t) {
-			ppr_stop(p);
-			return err(ENOMEM);
-		}
-		p->workers[p->n_workers++] = t;
-	}
-	iommu_set_handlers(iommu, NULL, ppr_on_request, ppr_on_lost, p);
-	return 0;
+	waitq_init(&p->idle);
+	p->share = most - 1; /* one is left for the other devices */
+	error = iommu_threads_add(iommu, most, &p->work);
+	if (!error)
+		iommu_set_handlers(iommu, NULL, ppr_on_request, ppr_on_lost, p);
+	return error;
 }
 
 void ppr_stop(struct ppr *p)
@@ -185,10 +188,7 @@ void ppr_stop(struct ppr *p)
 	assert(TAILQ_EMPTY(&p->devices));
 	iommu_set_handlers(p->iommu, NULL, NULL, NULL, NULL);
 	iommu_settle(p->iommu); /* no handler of ours still runs */
-	WRITE_ONCE(p->stopping, true);
-	wake_all(&p->wake);
-	while (p->n_workers)
-		thread_join(p->workers[--p->n_workers]);
+	iommu_threads_remove(p->iommu, 1);
 }
 
 /* Make a device without bindings; NULL: no memory.  Context: p->lock held. */
@@ -258,8 +258,8 @@ void ppr_unbind(struct ppr *p, struct ppr_binding *b)
 	spin_lock(&p->lock);
 	WRITE_ONCE(b->dying, true);
 	spin_unlock(&p->lock);
-	wait_event(&p->wake, !READ_ONCE(b->pending));
-	/* The worker that set pending to 0 has released the lock when we hold it. */
+	wait_event(&p->idle, !READ_ONCE(b->pending));
+	/* The thread that set pending to 0 has released the lock when we hold it. */
 	spin_lock(&p->lock);
 	LIST_REMOVE(b, link);
 	ppr_drop_open(p, d, b->pasid); /* not for the next process */

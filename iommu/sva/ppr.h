@@ -6,7 +6,7 @@
  *                          │ the last request of a group came
  *                          ▼
  *                  ready groups, a queue for each device
- *                          │ workers take turns over the devices
+ *                          │ the IOMMU's threads take turns over the devices
  *                          ▼
  *                  binding's fault function, run by run: pages that follow
  *                          │                one another, of the same access
@@ -25,14 +25,15 @@
 #define PPR_TAGS       512u /* groups that a device can have open           */
 #define PPR_GROUP_MAX  16u  /* requests of one group that are remembered    */
 #define PPR_DEVICE_MAX 64u  /* groups of one device that are held at once   */
-#define PPR_WORKERS    4u
+#define PPR_WORKING    4u   /* groups of all devices in work at once         */
 
 /*
  * Make the device's access to the pages from va on possible, if the address space
  * allows it: 1 to PPR_GROUP_MAX of them, none of which lies beyond the last address.
  * It goes from page to page and ends at the first that fails; those before it keep
  * what they got, those after it are not touched.  Returns the answer to the requests.
- * Context: a worker, on any CPU, several at a time also for one binding; may sleep.
+ * Context: a thread of the IOMMU, on any CPU, several at a time also for one binding;
+ * may sleep.
  */
 typedef enum ppr_status ppr_fault_fn(void *arg, va_t va, unsigned pages,
 				     enum prot access);
@@ -40,7 +41,7 @@ typedef enum ppr_status ppr_fault_fn(void *arg, va_t va, unsigned pages,
 /*
  * The fault function for the requests of a device (and PASID).
  * Key, for all of the following: (P) ppr->lock  (I) immutable after creation
- *      (W) the worker that has taken the group; before that (P)
+ *      (W) the thread that has taken the group; before that (P)
  */
 struct ppr_binding {
 	struct ppr_device *device; /* (I)                                   */
@@ -92,33 +93,30 @@ struct ppr_stats {
 	uint64_t dropped;    /* groups without their last request           */
 };
 
-/*
- * Key: (I) from ppr_start() to ppr_stop()  (P) lock
- *      (S) ppr_start() and ppr_stop() alone
- */
+/* Key: (I) from ppr_start() to ppr_stop()  (P) lock */
 struct ppr {
 	struct iommu *iommu;  /* (I)                                        */
 	struct spinlock lock; /* RANK_PPR                                   */
 	TAILQ_HEAD(, ppr_device) devices; /* (P)                            */
-	struct waitq wake;  /* workers, and threads that unbind            */
-	unsigned n_workers; /* (S)                                         */
-	unsigned share; /* groups of one device in work; (I): workers read it */
-	struct thread *workers[PPR_WORKERS]; /* (S)                        */
-	bool stopping;                       /* (P)                        */
-	struct ppr_stats stats;              /* (P)                        */
+	struct iommu_work work; /* a piece is a group that is ready        */
+	struct waitq idle;      /* threads that unbind                     */
+	unsigned most;          /* (I) groups in work at once              */
+	unsigned share;         /* (I) ... of one device                   */
+	unsigned working;       /* (P) groups in work                      */
+	struct ppr_stats stats; /* (P)                                     */
 };
 
 /* Make the pools.  Context: boot, once. */
 void ppr_init(void);
 
 /*
- * Start the workers and take over the IOMMU's page requests.  Returns 0 or
- * -ENOMEM, with nothing started.  Context: may sleep.
+ * Add threads to the IOMMU, one for each group in work, and take over its page requests.
+ * Returns 0 or -ENOMEM, with nothing started.  Context: may sleep.
  */
 must_check int ppr_start(struct ppr *ppr, struct iommu *iommu);
 
 /*
- * End the workers; requests are refused again.  No binding exists any more.
+ * End these threads; requests are refused again.  No binding exists any more.
  * Context: may sleep.
  */
 void ppr_stop(struct ppr *ppr);

@@ -149,7 +149,7 @@ static void group_add(struct ppr *p, struct ppr_group *g,
 
 /*
  * Add the request to its group, and make a complete group ready.  Returns true if
- * *status must be answered at once, because no worker will see the group.
+ * *status must be answered at once, because no fault function will see the group.
  * Context: p->lock held.
  */
 static bool request_take(struct ppr *p, const struct parsed *r,
@@ -187,6 +187,7 @@ static bool request_take(struct ppr *p, const struct parsed *r,
 	}
 	WRITE_ONCE(g->binding->pending, g->binding->pending + 1);
 	TAILQ_INSERT_TAIL(&d->ready, g, link);
+	atomic_fetch_add(&p->work.ready, 1);
 	return false;
 }
 
@@ -207,8 +208,8 @@ void ppr_on_request(const struct log_entry *entry, void *arg)
 	spin_unlock(&p->lock);
 	if (now)
 		ppr_answer(p, r.devid, r.pasid, r.tag, status);
-	else if (r.last)
-		wake_all(&p->wake);
+	else if (r.last && atomic_load(&p->work.ready) > 1)
+		iommu_wake(p->iommu); /* the first is this thread's own */
 }
 
 /* Drop all open groups: after a loss their last request may never come (B58). */

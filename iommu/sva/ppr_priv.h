@@ -12,7 +12,7 @@
 void ppr_log_init(void);
 
 /* Handle an entry, or the loss of entries: for iommu_set_handlers().
- * Context: the log's thread. */
+ * Context: the thread that reads the logs. */
 void ppr_on_request(const struct log_entry *entry, void *ppr);
 void ppr_on_lost(void *ppr);
 

@@ -27,8 +27,8 @@ struct sva {
 };
 
 /*
- * Bind the device to mm: it reaches what a CPU in mm reaches, and the workers of
- * ppr serve its page requests (NULL: no requests are served, the caller uses
+ * Bind the device to mm: it reaches what a CPU in mm reaches, and ppr has
+ * its page requests served (NULL: no requests are served, the caller uses
  * sva_fault()).  The caller holds a user of mm, and need not keep it: when the mm
  * exits the device is denied first.  flags: ATTACH_*.
  * Returns 0, or with nothing bound: -ENOMEM, -EBUSY if the device is in a domain,

@@ -34,7 +34,7 @@ static void logged(uint64_t w0, uint64_t w1, void *name)
 {
 	unsigned devid = FIELD_GET(EVENT0_DEVID, w0) % PCI_FUNCTIONS;
 
-	if (!iommu_machine() || current() != iommu_machine()->worker)
+	if (!iommu_machine() || !iommu_is_thread(iommu_machine(), current()))
 		return;
 	if (!atomic_fetch_add(&of.seen[devid], 1))
 		of.first[devid] = (struct log_entry){ { w0, w1 } };

@@ -2,7 +2,7 @@
 /*
  * requests.c - a page request is served while the page changes: races 8, 10, 12
  *
- * The actor "worker" does what a worker of iommu/sva/ppr.c does: the client's fault
+ * The actor "worker" does what a thread of the IOMMU does: the client's fault
  * function, and then the device repeats its access.
  */
 #include "kernel/probe.h"
@@ -35,8 +35,8 @@ static const char *a_or_the_write(void)
 
 /* ---- exit, with a fault in flight ------------------------------------------ */
 
-/* The whole way: the device's request, the log and its interrupt, the log's thread, a
- * worker, the answer.  The threads are actors from when they are woken. */
+/* The whole way: the device's request, the log and its interrupt, the thread that reads
+ * and serves it, the answer.  The threads are actors from when they are woken. */
 static void hole_at_a(const struct exploration *x)
 {
 	scene_serve(x, 2);
@@ -97,7 +97,7 @@ static struct exploration exit_request = {
 	.verdict = owners_read_their_own,
 	.actors = { { "exits", exit_and_take }, { "device", device_faults } },
 	.interrupts = true,
-	.adopts = 2, /* a second worker finds no request to serve */
+	.adopts = 2, /* a third thread finds nothing to do */
 };
 
 STRICT_TEST(explore, exit_beside_a_fault_in_flight,

@@ -222,7 +222,7 @@ static void have_it_try(void)
 }
 
 /*
- * The IOMMU's worker looks at registers too, the new one before iommu->worker
+ * The IOMMU's thread looks at registers too, the new one before iommu->threads
  * names it: a try that it asked for after the last one has no answer.
  */
 static bool restarts(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * alias.c - devices whose requests have another device's number
- * (iommu/core/alias.h)
+ * (iommu/core/ids.h)
  *
  * Three devices behind a bridge: some of their requests have the bridge's
  * number, the others their own.  No QEMU has such a bridge on bus 0, so only

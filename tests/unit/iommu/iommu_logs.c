@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * iommu_logs.c - an IOMMU's worker hands events and page requests to handlers
+ * iommu_logs.c - an IOMMU's threads hand events and page requests to handlers
  */
 #include "kernel/string.h"
 #include "tests/fixture/iommu/driver_fixture.h"
@@ -135,7 +135,7 @@ TEST(iommu, flood_of_one_log_does_not_stop_the_other,
 	let_ask(v, true);
 	iommu_set_handlers(&v->iommu, answer_an_event_by_another, NULL, NULL,
 			   v);
-	/* Both are logged before the worker looks. */
+	/* Both are logged before a thread looks. */
 	rw_write_lock(&v->iommu.drain);
 	ask(v, 1);
 	driver_read(v, DEV, IOVA);
@@ -170,7 +170,7 @@ TEST(iommu, overflow_delays_no_request,
 	seen.events = seen.wrong = 0;
 	let_ask(v, true);
 	iommu_set_handlers(&v->iommu, NULL, note_request, NULL, v);
-	/* The worker, on another CPU, must not make room meanwhile. */
+	/* No thread, on another CPU, must make room meanwhile. */
 	rw_write_lock(&v->iommu.drain);
 	EXPECT(model_page_request(v->m, &ppr));
 	for (unsigned i = 0; i < 300; i++)

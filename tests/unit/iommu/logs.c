@@ -172,7 +172,7 @@ static unsigned accesses_of_a_pass(struct log_fixture *d)
 {
 	send_n(d, 2);
 	d->accesses = 0;
-	EXPECT_EQ(log_drain(&d->log), 2);
+	EXPECT_EQ(drain_once(d), 2);
 	return d->accesses;
 }
 
@@ -190,7 +190,7 @@ static void arrive_at(struct log_fixture *d, unsigned n, unsigned burst)
 	send_n(d, 2);
 	while (d->interrupts) {
 		d->interrupts = 0;
-		log_drain(&d->log);
+		drain_once(d);
 	}
 	d->at = NEVER;
 	EXPECT_EQ(d->next, d->sent);
@@ -204,7 +204,7 @@ static void in_the_middle(struct log_fixture *d)
 {
 	unsigned n = accesses_of_a_pass(d);
 
-	EXPECT(n > 5);
+	EXPECT_EQ(n, 4); /* STATUS twice, tail, head */
 	for (unsigned i = 0; i < n; i++) {
 		arrive_at(d, i, 1);
 		arrive_at(d, i, 7);
@@ -253,7 +253,7 @@ static void lying_tail(struct log_fixture *d)
 
 		d->false_tail = tails[i] + 1;
 		send_n(d, 2);
-		log_drain(&d->log);
+		drain_once(d);
 		EXPECT(clock_ns() - start < UINT64_C(5000000000));
 		d->false_tail = 0;
 		drain(d);
@@ -306,7 +306,7 @@ static void run_falls(struct log_fixture *d)
 {
 	send_n(d, SLOTS);
 	d->stuck = d->log.kind->run;
-	EXPECT(log_drain(&d->log));
+	EXPECT(drain_once(d));
 	EXPECT_EQ(d->log.restarts, 0);
 	EXPECT(reg_read(&d->port, REG_CONTROL) & d->log.kind->log_enable);
 	d->stuck = 0;

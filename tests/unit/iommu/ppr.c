@@ -341,6 +341,46 @@ static enum ppr_status note_ahead(void *arg, va_t va, unsigned pages,
 	return PPR_SUCCESS;
 }
 
+/* Hold the lock of the logs until the task's argument is set. */
+static void hold_logs(void *arg)
+{
+	rw_write_lock(&p.s->iommu->drain);
+	wait_event(&pri_news, atomic_load((_Atomic bool *)arg));
+	rw_write_unlock(&p.s->iommu->drain);
+}
+
+static struct sync_point reader;
+
+static void stop_reader(uint64_t a, uint64_t b, void *arg)
+{
+	sync_point_enter(&reader);
+}
+
+IOMMU_TEST(
+	ppr, reader_leaves_its_group_to_another,
+	"while the thread that has read a group waits to read the logs again, "
+	"another serves the group")
+{
+	_Atomic bool served = false;
+	struct task t;
+
+	fault_server_open(&p, s, 0);
+	sync_point_set(&reader, NULL, NULL);
+	hook("iommu_log", stop_reader, NULL);
+	fault_server_send(&p, 1, IO(0), true);
+	sync_point_await(&reader);
+	unhook("iommu_log");
+	spawn(&t, hold_logs, &served);
+	EXPECT(still_waits(&t)); /* next in line for the lock */
+	iommu_kick(s->iommu);
+	sync_point_release(&reader);
+	fault_server_await(&p, 1);
+	atomic_store(&served, true);
+	wake_all(&pri_news);
+	join(&t);
+	EXPECT_EQ(fault_server_answers(&p, PPR_SUCCESS), 1);
+}
+
 #define THIRD 0x7b /* a device id that only the driver knows                */
 
 IOMMU_TEST(ppr, devices_take_turns,
@@ -353,7 +393,7 @@ IOMMU_TEST(ppr, devices_take_turns,
 
 	fault_server_open(&p, s, 0);
 	fault_server_open(&q, s, 1);
-	workers = s->ppr.n_workers;
+	workers = s->ppr.most;
 	REQUIRE(!ppr_bind(&s->ppr, THIRD, PPR_NO_PASID, note_ahead, NULL, &b));
 	p.hold = q.hold = true;
 	for (uint16_t tag = 0; tag < PPR_DEVICE_MAX; tag++) {
