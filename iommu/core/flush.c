@@ -114,6 +114,8 @@ int flush_answered(struct domain *d, const struct flush *f, bool locked)
 	int error;
 
 	require(!locked || spin_held(&d->lock));
+	if (unresponsive_in_time(f->since))
+		return 0;
 	if (!locked)
 		spin_lock(&d->lock);
 	error = deny_unresponsive(d, f->since);

@@ -13,8 +13,7 @@
 #include "arch/clock.h"
 #include "kernel/printk.h"
 
-#define IN_TIME_NS UINT64_C(50000000) /* surely less than the timeout       */
-#define ASKS       3u
+#define ASKS 3u
 
 static void mark(struct iommu *iommu, uint16_t devid)
 {
@@ -76,7 +75,7 @@ bool unresponsive_answered(struct iommu *iommu, uint16_t devid,
 {
 	require(locks_below(RANK_COMMAND));
 	for (unsigned i = 1;; i++) {
-		if (clock_ns() - since.ns < IN_TIME_NS)
+		if (unresponsive_in_time(since))
 			return true;
 		if (log_is_whole(iommu, since))
 			return !iommu_is_unresponsive(iommu, devid);

@@ -19,11 +19,15 @@
  */
 #pragma once
 
+#include "arch/clock.h"
 #include "iommu/core/iommu.h"
 
 /* Mark the device if the event is such a timeout.  arg: the struct iommu.
  * Context: any thread. */
 void unresponsive_note(const struct log_entry *event, void *arg);
+
+#define UNRESPONSIVE_NEVER_NS \
+	UINT64_C(50000000) /* surely less than the timeout */
 
 /* The moment before a command for a device is queued. */
 struct unresponsive_since {
@@ -32,6 +36,15 @@ struct unresponsive_since {
 };
 
 struct unresponsive_since unresponsive_now(struct iommu *iommu);
+
+/*
+ * Return whether so little time has passed since then that no device can have failed to
+ * answer: if a COMPLETION_WAIT has completed that was queued later, all have.
+ */
+static inline bool unresponsive_in_time(struct unresponsive_since since)
+{
+	return clock_ns() - since.ns < UNRESPONSIVE_NEVER_NS;
+}
 
 /*
  * Return whether the device answered a command that was queued after `since` and

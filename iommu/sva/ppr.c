@@ -47,30 +47,6 @@ void ppr_answer(struct ppr *p, uint16_t devid, uint32_t pasid, uint16_t tag,
 	spin_unlock(&p->lock);
 }
 
-/* ---- lookup -------------------------------------------------------------- */
-
-struct ppr_device *ppr_device_of(struct ppr *p, uint16_t devid)
-{
-	struct ppr_device *d;
-
-	require(spin_held(&p->lock));
-	TAILQ_FOREACH (d, &p->devices, link)
-		if (d->devid == devid)
-			return d;
-	return NULL;
-}
-
-struct ppr_binding *ppr_binding_of(struct ppr_device *d, uint32_t pasid)
-{
-	struct ppr_binding *b;
-
-	require(spin_held(&d->ppr->lock));
-	LIST_FOREACH (b, &d->bindings, link)
-		if (b->pasid == pasid)
-			return b;
-	return NULL;
-}
-
 /* ---- groups in work ------------------------------------------------------- */
 
 /* Choose the next ready group, NULL if none may be taken, and give the next turn to
@@ -121,8 +97,7 @@ static unsigned run_of(const struct ppr_request *r, unsigned n)
 {
 	unsigned i = 1;
 
-	while (i < n && r[i].va && r[i].va == r[i - 1].va + PAGE_SIZE &&
-	       r[i].access == r->access)
+	while (i < n && r[i].w == r[i - 1].w + PAGE_SIZE && request_va(r[i]))
 		i++;
 	return i;
 }
@@ -145,8 +120,9 @@ static void group_serve(struct iommu_work *work, void *piece)
 			break;
 		}
 		n = run_of(r, g->n - i);
-		PROBE(ppr_fault, r->va, r->access);
-		g->status = b->fault(b->arg, r->va, n, r->access);
+		PROBE(ppr_fault, request_va(*r), request_access(*r));
+		g->status =
+			b->fault(b->arg, request_va(*r), n, request_access(*r));
 	}
 	ppr_answer(p, devid, g->pasid, g->tag, g->status);
 	spin_lock(&p->lock);

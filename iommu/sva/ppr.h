@@ -53,10 +53,21 @@ struct ppr_binding {
 	LIST_ENTRY(ppr_binding) link; /* (P)                                */
 };
 
+/* A page and the access to it, in one word: of pages that follow one another with the
+ * same access each is one page more than the last. */
 struct ppr_request {
-	va_t va;
-	enum prot access;
+	uint64_t w; /* address of the page | enum prot                      */
 };
+
+static inline va_t request_va(struct ppr_request r)
+{
+	return r.w & PAGE_MASK;
+}
+
+static inline enum prot request_access(struct ppr_request r)
+{
+	return (enum prot)(r.w & ~PAGE_MASK);
+}
 
 struct ppr_group {
 	struct ppr_device *device;   /* (I)                                 */

@@ -82,7 +82,7 @@ static struct parsed parse(const struct log_entry *e, bool pasids)
 		.last = w & PPR0_LAST,
 		.malformed = w & PPR0_RESERVED,
 		.pasid = PPR_NO_PASID,
-		.request = { e->w[1] & LOG1_PAGE, (enum prot)access },
+		.request = { (e->w[1] & LOG1_PAGE) | access },
 	};
 
 	/* Without guest tables the answer's command has no PASID. */
@@ -179,13 +179,13 @@ static bool request_take(struct ppr *p, const struct parsed *r,
 	if (!r->last)
 		return false;
 	TAILQ_REMOVE(&d->open, g, link);
-	g->binding = ppr_binding_of(d, g->pasid);
-	if (!g->binding || g->binding->dying) {
+	if (!b || b->dying) {
 		*status = g->status > PPR_INVALID ? g->status : PPR_INVALID;
 		ppr_group_free(g);
 		return true;
 	}
-	WRITE_ONCE(g->binding->pending, g->binding->pending + 1);
+	g->binding = b; /* of the last request, as the group's PASID is */
+	WRITE_ONCE(b->pending, b->pending + 1);
 	TAILQ_INSERT_TAIL(&d->ready, g, link);
 	atomic_fetch_add(&p->work.ready, 1);
 	return false;

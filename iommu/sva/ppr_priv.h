@@ -16,9 +16,30 @@ void ppr_log_init(void);
 void ppr_on_request(const struct log_entry *entry, void *ppr);
 void ppr_on_lost(void *ppr);
 
-/* Find the device, or its binding; NULL: not bound.  Context: ppr->lock held. */
-struct ppr_device *ppr_device_of(struct ppr *p, uint16_t devid);
-struct ppr_binding *ppr_binding_of(struct ppr_device *d, uint32_t pasid);
+/* Find the device; NULL: none of its bindings.  Context: ppr->lock held. */
+static inline struct ppr_device *ppr_device_of(struct ppr *p, uint16_t devid)
+{
+	struct ppr_device *d;
+
+	require(spin_held(&p->lock));
+	TAILQ_FOREACH (d, &p->devices, link)
+		if (d->devid == devid)
+			return d;
+	return NULL;
+}
+
+/* Find a binding; NULL: not bound.  Context: ppr->lock held. */
+static inline struct ppr_binding *ppr_binding_of(struct ppr_device *d,
+						 uint32_t pasid)
+{
+	struct ppr_binding *b;
+
+	require(spin_held(&d->ppr->lock));
+	LIST_FOREACH (b, &d->bindings, link)
+		if (b->pasid == pasid)
+			return b;
+	return NULL;
+}
 
 /* Free a group that is answered or dropped.  Context: ppr->lock held. */
 void ppr_group_free(struct ppr_group *g);

@@ -153,8 +153,13 @@ IOMMU_TEST(ppr, long_group_is_asked_again,
 	EXPECT_EQ(ppr_stats(&s->ppr).shed, FAULT_SERVER_PAGES - PPR_GROUP_MAX);
 }
 
+struct page_request {
+	va_t va;
+	enum prot access;
+};
+
 /* Send one group of pages, which the server serves without a look at them. */
-static void send_group(const struct ppr_request *r, unsigned n)
+static void send_group(const struct page_request *r, unsigned n)
 {
 	static uint16_t tag;
 
@@ -178,19 +183,21 @@ IOMMU_TEST(ppr, run_is_one_call,
 {
 	static const enum prot R = PROT_R;
 	static const va_t top = ~UINT64_C(0) << PAGE_SHIFT;
-	const struct ppr_request run[] = { { IO(0), R },
-					   { IO(1), R },
-					   { IO(2), R } },
-				 gap[] = { { IO(0), R }, { IO(2), R } },
-				 back[] = { { IO(1), R }, { IO(0), R } },
-				 twice[] = { { IO(0), R }, { IO(0), R } },
-				 access[] = { { IO(0), R },
-					      { IO(1), R },
-					      { IO(2), RW },
-					      { IO(3), RW } },
-				 end[] = { { top, R }, { 0, R } };
+	const struct page_request run[] = { { IO(0), R },
+					    { IO(1), R },
+					    { IO(2), R } },
+				  gap[] = { { IO(0), R }, { IO(2), R } },
+				  back[] = { { IO(1), R }, { IO(0), R } },
+				  twice[] = { { IO(0), R }, { IO(0), R } },
+				  access[] = { { IO(0), R },
+					       { IO(1), R },
+					       { IO(2), RW },
+					       { IO(3), RW } },
+				  end[] = { { top, R }, { 0, R } };
 	static const unsigned runs[] = { 1, 2, 2, 2, 2, 2 };
-	const struct ppr_request *of[] = { run, gap, back, twice, access, end };
+	const struct page_request *of[] = {
+		run, gap, back, twice, access, end
+	};
 	static const unsigned pages[] = { 3, 2, 2, 2, 4, 2 };
 	unsigned calls = 0, all = 0;
 
@@ -350,10 +357,39 @@ static void hold_logs(void *arg)
 }
 
 static struct sync_point reader;
+static _Atomic unsigned entries_left; /* before it stops */
 
+/* Context: the thread that reads the logs. */
 static void stop_reader(uint64_t a, uint64_t b, void *arg)
 {
-	sync_point_enter(&reader);
+	if (!atomic_fetch_sub(&entries_left, 1))
+		sync_point_enter(&reader);
+}
+
+/* Have the reader stop at the n-th entry from now on, before it is handled. */
+static void stop_reader_at(unsigned n)
+{
+	sync_point_set(&reader, NULL, NULL);
+	atomic_store(&entries_left, n - 1);
+	hook("iommu_log", stop_reader, NULL);
+}
+
+IOMMU_TEST(ppr, groups_do_not_wait_for_the_reader,
+	   "of two groups that are ready one is served while their reader has "
+	   "not come to the end of the log")
+{
+	fault_server_open(&p, s, 0);
+	stop_reader_at(3);
+	rw_write_lock(&s->iommu->drain);
+	for (uint16_t tag = 0; tag < 3; tag++)
+		fault_server_send(&p, tag, IO(tag), true);
+	rw_write_unlock(&s->iommu->drain);
+	sync_point_await(&reader);
+	fault_server_await(&p, 1);
+	unhook("iommu_log");
+	sync_point_release(&reader);
+	fault_server_await(&p, 3);
+	EXPECT_EQ(fault_server_answers(&p, PPR_SUCCESS), 3);
 }
 
 IOMMU_TEST(
@@ -365,8 +401,7 @@ IOMMU_TEST(
 	struct task t;
 
 	fault_server_open(&p, s, 0);
-	sync_point_set(&reader, NULL, NULL);
-	hook("iommu_log", stop_reader, NULL);
+	stop_reader_at(1);
 	fault_server_send(&p, 1, IO(0), true);
 	sync_point_await(&reader);
 	unhook("iommu_log");
