@@ -205,13 +205,13 @@ test-alone: all
 	@tools/alone --kernel=$(KERNEL) $(SET)
 
 # What is given on make's command line comes last, and wins.
-STRESS	?= 80
+STRESS	?= 160
 stress: all
 	@tools/run --kernel=$(KERNEL) SMP=4 MODE=mttcg T='stress.*' LIMIT=7200 \
 		$(filter-out 'STRESS=%,$(SET)) APPEND='$(strip stress=$(STRESS) $(APPEND))'
 	$(if $(T),,@tools/run --kernel=$(KERNEL) SMP=4 MODE=mttcg LIMIT=7200 \
 		T=stress.steps_without_memory $(filter-out 'STRESS=%,$(SET)) \
-		APPEND='$(strip stress=600 $(APPEND))')
+		APPEND='$(strip stress=1200 $(APPEND))')
 	$(if $(T),,@tools/run --kernel=$(KERNEL) SMP=4 MODE=mttcg LIMIT=7200 \
 		T='swap_region.*,swap_device.no_write*,migrate_device.no_write*' \
 		$(filter-out 'STRESS=%,$(SET)) APPEND='$(strip stress=200 $(APPEND))')

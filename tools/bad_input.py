@@ -54,7 +54,7 @@ def bad_input(case):
     case("more preemptions than are explored", "make -s run T='explore.*' APPEND=explore=5", 2,
          ["from 0 to 4", "Error 39"])
     case("too long a stress", "make -s stress STRESS=99999", 2,
-         ["`stress=99999` wants a decimal number from 1 to 600", "Error 39"])
+         ["`stress=99999` wants a decimal number from 1 to 1200", "Error 39"])
     case("a stress run that passes", "make -s stress-shrink T=stress.mm_against_model", 2,
          "nothing to shrink")
     case("no such suite", "tools/qemu-backport Trixie", 1, "is no suite of Debian")

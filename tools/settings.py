@@ -95,7 +95,7 @@ SETTINGS = {
     "LOG": Setting("", "", "file that keeps all output, or none; default: build/run.log"),
     "SILENCE": Setting("60", COUNT, "a run is ended after so many seconds without output"),
     "LIMIT": Setting("900", COUNT, "a run is ended after so many seconds"),
-    "STRESS": Setting("80", COUNT, "times as many operations as `make run`"),
+    "STRESS": Setting("160", COUNT, "times as many operations as `make run`"),
     "SCHED": Setting("", (r"\d+:\d+(,\d+:\d+)*", "C:A,...: write SCHED=12:1,40:2"),
                      "this order of a test of suite explore alone, as a timeline"),
     "TRIES": Setting("", COUNT, "how often a part is tried; default 1, with MODE=mttcg 3"),

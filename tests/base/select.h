@@ -10,7 +10,7 @@
 #define SELECT_MAX 4096
 #define SUITES_MAX 256
 #define STRESS_MAX \
-	600 /* more do not fit into the tags of tests/stress/page_model.h */
+	1200 /* more do not fit into the tags of tests/stress/page_model.h */
 
 /* A parameter of the command line: its beginning, its argument, its effect. */
 struct word {

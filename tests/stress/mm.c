@@ -31,7 +31,7 @@
 #define SPACES       3  /* of one actor at a time                          */
 #define MODEL_PAGES  48 /* pages that the model follows                    */
 #define OBJECT_PAGES 16
-#define OPS          6250 /* of each actor                                */
+#define OPS          3125 /* of each actor                                */
 
 struct model_page {
 	bool mapped, shared;
@@ -343,7 +343,7 @@ static void actor_main(void *arg)
 }
 
 TEST_FULL(stress, mm_against_model,
-	  "after 25,000 random operations on all CPUs every address space "
+	  "after 12,500 random operations on all CPUs every address space "
 	  "equals the flat model",
 	  1, 300)
 {

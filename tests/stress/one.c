@@ -32,7 +32,7 @@
 #include "tests/stress/one.h"
 
 #define USERS     3u
-#define ROUNDS    18
+#define ROUNDS    9
 #define ROUND_OPS 240 /* numbers of an actor in a round                   */
 
 struct one one;

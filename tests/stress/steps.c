@@ -26,7 +26,7 @@
 #include "tests/stress/steps.h"
 
 #define ROUND_STEPS 400u
-#define ROUNDS      8u /* 3,200 steps; stress=600: 1,920,000              */
+#define ROUNDS      4u /* 1,600 steps; stress=1200: 1,920,000             */
 
 struct stepping stepping;
 
@@ -249,7 +249,7 @@ static void one_round(unsigned round)
 }
 
 TEST_FULL(stress, steps_without_memory,
-	  "after each of 3,200 random steps, half of them with an allocation "
+	  "after each of 1,600 random steps, half of them with an allocation "
 	  "that fails, all address spaces equal the flat model, and all "
 	  "checkers pass",
 	  1, 60)

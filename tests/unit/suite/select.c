@@ -113,9 +113,9 @@ TEST(select, numbers_are_bounded,
 	EXPECT_EQ(choose("hugepages=9")->pool, 9);
 	EXPECT_EQ(choose("fail=alloc:nth=17")->fail_nth, 17);
 	EXPECT_EQ(s.stress, 1);
-	EXPECT_EQ(choose("stress=600")->stress, 600);
-	EXPECT(refused("stress=0", "*from 1 to 600*"));
-	EXPECT(refused("stress=601", "*from 1 to 600*"));
+	EXPECT_EQ(choose("stress=1200")->stress, 1200);
+	EXPECT(refused("stress=0", "*from 1 to 1200*"));
+	EXPECT(refused("stress=1201", "*from 1 to 1200*"));
 	EXPECT(refused("stress=4294967297", "*decimal number*"));
 	EXPECT(refused("stress=much", "*decimal number*"));
 	EXPECT(refused("stres=2", "*did you mean `stress=`*"));
