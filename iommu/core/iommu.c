@@ -167,12 +167,18 @@ static int flush_all(struct iommu *iommu)
 
 /* ---- life -------------------------------------------------------------- */
 
+static void table_deny(struct dte *table, struct dte deny)
+{
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < DEVIDS; i++)
+		table[i] = deny;
+}
+
 static int memory_take(struct iommu *iommu, const struct iommu_config *config)
 {
 	unsigned log_bits = config->log_bits ? config->log_bits : LOG_MIN_BITS;
 	unsigned queue_bits =
 		config->queue_bits ? config->queue_bits : QUEUE_MIN_BITS;
-	struct dte deny;
 	int error;
 
 	iommu->table_pages = pages_alloc(TABLE_ORDER);
@@ -187,9 +193,7 @@ static int memory_take(struct iommu *iommu, const struct iommu_config *config)
 	iommu->ids = page_va(iommu->ids_pages);
 	iommu->unresponsive = iommu->ids + DOMAIN_IDS / 64;
 	memset(iommu->ids, 0, PAGE_SIZE << IDS_ORDER);
-	deny = iommu_deny(iommu);
-	for (unsigned i = 0; i < DEVIDS; i++)
-		iommu->table[i] = deny;
+	table_deny(iommu->table, iommu_deny(iommu));
 	error = queue_start(&iommu->queue, &iommu->port, queue_bits);
 	if (!error)
 		error = log_start(&iommu->events, &log_events, &iommu->port,

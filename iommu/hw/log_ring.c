@@ -30,9 +30,8 @@
 #include "mm/frame/pmm.h"
 
 #define SLOT ((unsigned)sizeof(struct log_entry))
-/* Some IOMMUs advance tail before the entry's bytes are visible. */
-#define VISIBLE_NS UINT64_C(100000000)
-/* And at least so many looks: a virtual CPU may not have run in that time. */
+/* Some IOMMUs advance tail before the entry's bytes are visible.  At least so many looks
+ * in port_visible_ns(): a virtual CPU may not have run in that time. */
 #define VISIBLE_LOOKS 1000u
 /* Entries that are copied before the first of them is handled. */
 #define BATCH 16u
@@ -102,7 +101,7 @@ static uint64_t visible_word(const struct log_entry *slot,
 		if (!patient)
 			return 0;
 		if (!end)
-			end = clock_ns() + VISIBLE_NS;
+			end = clock_ns() + port_visible_ns(port);
 		if (looks++ >= VISIBLE_LOOKS && clock_ns() > end)
 			return 0;
 		reg_read(port, REG_STATUS);
@@ -268,7 +267,7 @@ bool log_peek(struct iommu_log *log, log_handler *fn)
 {
 	unsigned head = pointer(log, log->kind->head);
 	unsigned left = (pointer(log, log->kind->tail) - head) % log->size;
-	uint64_t end = clock_ns() + VISIBLE_NS;
+	uint64_t end = clock_ns() + port_visible_ns(log->port);
 
 	while (left) {
 		const struct log_entry *slot = &log->ring[head / SLOT];

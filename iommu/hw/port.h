@@ -22,14 +22,23 @@ struct iommu_port {
 	void *ctx;
 	/* How long an answer may take, in ns; 0: IOMMU_LIMIT_NS. */
 	uint64_t limit_ns;
+	/* How long a log's entry may take that its tail register has announced; 0:
+	 * IOMMU_VISIBLE_NS. */
+	uint64_t visible_ns;
 };
 
-#define IOMMU_MMIO_SIZE 0x4000u
-#define IOMMU_LIMIT_NS  UINT64_C(1000000000)
+#define IOMMU_MMIO_SIZE  0x4000u
+#define IOMMU_LIMIT_NS   UINT64_C(1000000000)
+#define IOMMU_VISIBLE_NS UINT64_C(100000000)
 
 static inline uint64_t port_limit_ns(const struct iommu_port *p)
 {
 	return p->limit_ns ? p->limit_ns : IOMMU_LIMIT_NS;
+}
+
+static inline uint64_t port_visible_ns(const struct iommu_port *p)
+{
+	return p->visible_ns ? p->visible_ns : IOMMU_VISIBLE_NS;
 }
 
 static inline uint64_t reg_read(const struct iommu_port *p, unsigned reg)

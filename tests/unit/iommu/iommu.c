@@ -391,7 +391,9 @@ static void kept_write(void *ctx, unsigned reg, uint64_t value)
 static void start_with_locked(unsigned reg)
 {
 	struct driver *v = driver_open_off(NULL);
-	struct iommu_port port = { "locked", kept_read, kept_write, NULL, 0 };
+	struct iommu_port port = {
+		"locked", kept_read, kept_write, NULL, 0, 0
+	};
 	struct page *page = driver_page(v, 'A');
 	int error;
 
@@ -426,7 +428,9 @@ TEST(iommu, missing_request_log_is_left_alone,
 {
 	struct driver *v = driver_open_off(
 		&(struct model_config){ .efr = MODEL_EFR & ~EFR_PPR });
-	struct iommu_port port = { "no PPR", kept_read, kept_write, NULL, 0 };
+	struct iommu_port port = {
+		"no PPR", kept_read, kept_write, NULL, 0, 0
+	};
 
 	firmware.real = v->port;
 	firmware.locked = REG_PPR_BASE;
