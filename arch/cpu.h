@@ -198,10 +198,10 @@ static inline uint64_t irq_save(void)
 	return f;
 }
 
+/* QEMU leaves its translated code once at POPF; at STI twice, for its shadow. */
 static inline void irq_restore(uint64_t flags)
 {
-	if (flags & RFLAGS_IF)
-		irq_enable();
+	__asm__ volatile("pushq %0; popfq" ::"r"(flags) : "memory", "cc");
 }
 
 /* PAUSE, for a loop that waits for another CPU. */
