@@ -205,10 +205,8 @@ IOMMU_TEST(ppr, run_is_one_call,
 	p.in_vain = 1000;
 	for (unsigned i = 0; i < ARRAY_SIZE(of); i++) {
 		send_group(of[i], pages[i]);
-		EXPECT_EQ(p.calls - calls, pages[i]);
-		EXPECT_EQ(p.runs - all, runs[i]);
-		calls = p.calls;
-		all = p.runs;
+		EXPECT_EQ(p.calls, calls += pages[i]);
+		EXPECT_EQ(p.runs, all += runs[i]);
 	}
 	EXPECT_EQ(fault_server_answers(&p, PPR_SUCCESS), ARRAY_SIZE(of));
 }
@@ -359,14 +357,13 @@ static void hold_logs(void *arg)
 static struct sync_point reader;
 static _Atomic unsigned entries_left; /* before it stops */
 
-/* Context: the thread that reads the logs. */
 static void stop_reader(uint64_t a, uint64_t b, void *arg)
 {
 	if (!atomic_fetch_sub(&entries_left, 1))
 		sync_point_enter(&reader);
 }
 
-/* Have the reader stop at the n-th entry from now on, before it is handled. */
+/* Before the n-th entry from now on is handled. */
 static void stop_reader_at(unsigned n)
 {
 	sync_point_set(&reader, NULL, NULL);
@@ -379,13 +376,17 @@ IOMMU_TEST(ppr, groups_do_not_wait_for_the_reader,
 	   "not come to the end of the log")
 {
 	fault_server_open(&p, s, 0);
+	for (unsigned i = 0; i < 1000; i++)
+		yield(); /* until every thread of the IOMMU sleeps */
 	stop_reader_at(3);
 	rw_write_lock(&s->iommu->drain);
 	for (uint16_t tag = 0; tag < 3; tag++)
 		fault_server_send(&p, tag, IO(tag), true);
 	rw_write_unlock(&s->iommu->drain);
 	sync_point_await(&reader);
-	fault_server_await(&p, 1);
+	for (unsigned i = 0; i < 100000 && !fault_server_answered(&p); i++)
+		yield();
+	EXPECT(fault_server_answered(&p) > 0);
 	unhook("iommu_log");
 	sync_point_release(&reader);
 	fault_server_await(&p, 3);
