@@ -400,8 +400,23 @@ must_check int mm_fault(struct mm *mm, va_t va, enum prot access);
 
 /* ---- regions ----------------------------------------------------------- */
 
+/* Do region_find() in the tree. */
+struct region *region_lookup(struct mm *mm, va_t va);
+
 /* Return the region that contains va, or NULL.  Context: mm->lock held. */
-struct region *region_find(struct mm *mm, va_t va);
+static inline struct region *region_find(struct mm *mm, va_t va)
+{
+	/*
+	 * Readers race to store the hint: any region of this mm is a good one.
+	 * A writer, which may free the region, resets it.
+	 */
+	struct region *r = READ_ONCE(mm->last);
+
+	require(rw_held(&mm->lock));
+	return likely(r && va >= r->start && va < r->end)
+		       ? r
+		       : region_lookup(mm, va);
+}
 
 /* Return the lowest region that meets [from, to), or NULL.
  * Context: mm->lock, or no other thread changes mm. */

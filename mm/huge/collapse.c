@@ -152,6 +152,7 @@ static void detach(struct collapse *c)
 
 	require(spin_held(&mm->pt_lock));
 	c->table = pte_xchg(c->slot, 0);
+	pt_forget(&mm->pt); //: collapse-forgets
 	PROBE(collapse_cleared, mm, c->start);
 	tlb_flush_range(mm, c->start, c->start + BLOCK_SIZE);
 	PROBE(collapse_flushed, mm, c->start);

@@ -54,6 +54,7 @@ int pt_init(struct pt *pt, const struct pt_format *format, unsigned levels,
 	pt->bottom = bottom;
 	pt->top = top;
 	pt->new_table = new_table ? new_table : page_alloc_zeroed;
+	pt_forget(pt);
 	root = table_make(pt);
 	if (!root)
 		return err(ENOMEM);
@@ -103,27 +104,6 @@ uint64_t *pt_lookup(struct pt *pt, va_t va, unsigned least, unsigned *level)
 	return walk(pt, va, least, level, &entry);
 }
 
-/*
- * Return the slot of va at level 0 without a walk, or NULL.  One page after the other is
- * often in one table, and the walk is most of what one costs.
- */
-static inline uint64_t *near_slot(struct pt *pt, va_t va)
-{
-	unsigned level;
-	uint64_t *slot = &pt->near[pt_index(va, 0)];
-
-	if (!pt->near || (va ^ pt->near_va) >= pt_span(1))
-		return NULL;
-	require(slot == pt_lookup(pt, va, 0, &level));
-	return slot;
-}
-
-static inline void near_set(struct pt *pt, va_t va, uint64_t *slot)
-{
-	pt->near = slot - pt_index(va, 0);
-	pt->near_va = ALIGN_DOWN(va, pt_span(1));
-}
-
 /* Allocate n tables for a path.  Returns false without memory, with none. */
 static bool tables_make(struct pt *pt, struct page **fresh, unsigned n)
 {
@@ -167,6 +147,24 @@ uint64_t *pt_slot_slow(struct pt *pt, va_t va, unsigned level, bool alloc)
 	pt->tables += missing;
 	slot = page_va(fresh[0]);
 	return slot + pt_index(va, level);
+}
+
+/* Remember the leaf table of slot.  The bits of an address of a fifth level are not in
+ * the key. */
+static inline void near_set(struct pt *pt, va_t va, uint64_t *slot)
+{
+	if (likely(pt->levels <= PT_USUAL))
+		WRITE_ONCE(pt->near, (virt_to_phys(slot) & PT_NEAR_ADDRESS) ^
+					     pt_near_key(va));
+}
+
+uint64_t *pt_slot_far(struct pt *pt, va_t va, bool alloc)
+{
+	uint64_t *slot = pt_slot_walk(pt, va, 0, alloc);
+
+	if (slot)
+		near_set(pt, va, slot);
+	return slot;
 }
 
 /* Count the entries from va's to that of last or the end of the table. */
@@ -284,7 +282,7 @@ int pt_map(struct pt *pt, va_t va, pa_t pa, uint64_t len, enum prot prot,
 	uint64_t *slot;
 
 	assert(len && IS_ALIGNED(va | pa | len, PAGE_SIZE));
-	slot = len == pt_span(0) ? near_slot(pt, va) : NULL;
+	slot = len == pt_span(0) ? pt_near_slot(pt, va) : NULL;
 	if (!slot || pte_read(slot))
 		return map_walked(pt, va, pa, len, prot, huge);
 	leaf_set(pt, slot, pa, prot, 0);
@@ -308,7 +306,7 @@ static bool is_span(va_t start, va_t end)
 
 struct page *pt_unmap_one(struct pt *pt, va_t start, va_t end)
 {
-	uint64_t entry, *slot = near_slot(pt, start);
+	uint64_t entry, *slot = pt_near_slot(pt, start);
 	unsigned level = 0;
 
 	if (slot)
@@ -376,7 +374,7 @@ static void prune_below(struct prune *p, uint64_t *table, unsigned level,
 			if (!pt_live(child)) {
 				pt_set(p->pt, slot, 0);
 				p->pt->tables--;
-				p->pt->near = NULL; //: near-forgotten
+				pt_forget(p->pt); //: near-forgotten
 				p->fn(child, p->arg);
 				if (!pt_live(pt_table_page(table)))
 					return;

@@ -44,7 +44,7 @@
 #define PT_BITS       9
 #define PT_ENTRIES    512u
 #define PT_MAX_LEVELS 6
-#define PT_USUAL      4               /* depth that pt_slot() is unrolled for */
+#define PT_USUAL      4               /* depth of walks that are unrolled    */
 #define PT_ADDRESS    GENMASK(51, 12) /* of a table or a frame, all formats  */
 
 /* Rights that an access needs or an entry grants.  A format ignores those that
@@ -84,7 +84,8 @@ struct pt_format {
 	enum prot (*prot)(uint64_t entry);
 };
 
-/* Key: (I) immutable after pt_init()  (O) the owner's lock */
+/* Key: (I) immutable after pt_init()  (O) the owner's lock
+ * (A) atomic: readers of one tree race to store it */
 struct pt {
 	const struct pt_format *format;  /* (I) */
 	uint64_t *root;                  /* (I) the top table, direct map   */
@@ -93,10 +94,8 @@ struct pt {
 					   *     top 0 means 2^64            */
 	uint64_t tables;                 /* (O) pages of tables, with root  */
 	struct page *(*new_table)(void); /* (I) a zeroed frame or NULL      */
-	uint64_t *
-		near; /* (O) the leaf table that a map or unmap of one page used
-			 *     last; NULL: none, or it was unlinked              */
-	va_t near_va; /* (O) its first address                             */
+	uint64_t near;                   /* (A) the leaf table where a walk
+					   *     ended last: pt_near_key()    */
 };
 
 /*
@@ -205,24 +204,39 @@ static inline void pt_set(struct pt *pt, uint64_t *slot, uint64_t entry)
 
 /* --------------------------------------------------------------- walking */
 
+/*
+ * A tree remembers the leaf table where a walk ended: one page after the other is
+ * often in one table, and the walk is most of what finding its slot costs.  pt->near
+ * is one word, so that threads that race for it read what belongs together: the
+ * table's address in bits 47:12, and in the others bits 47:21 of va and a 1, so that 0
+ * is no table.  Whoever unlinks a leaf table calls pt_forget().
+ */
+#define PT_NEAR_ADDRESS GENMASK(47, 12)
+
+static inline uint64_t pt_near_key(va_t va)
+{
+	uint64_t span = va >> (PAGE_SHIFT + PT_BITS) & GENMASK(26, 0);
+
+	return span << 48 | span >> 16 | BIT(11);
+}
+
+/* Forget the leaf table of the last walk.  Context: no other thread walks the tree
+ * until the table is unlinked. */
+static inline void pt_forget(struct pt *pt)
+{
+	WRITE_ONCE(pt->near, 0);
+}
+
 /* Do pt_slot() where a table is missing or the depth is not PT_USUAL. */
 uint64_t *pt_slot_slow(struct pt *pt, va_t va, unsigned level, bool alloc);
 
-/*
- * Find the slot for va, which the tree covers, in its table at level (0: 4 KiB
- * leaves, 1: 2 MiB leaves).  With alloc missing tables are made: all of a path or
- * none.  Returns NULL when a table is missing without alloc or without memory,
- * or when a larger leaf covers va.
- * Context: the owner's lock, or a tree to which no other thread adds tables.
- */
-static inline uint64_t *pt_slot(struct pt *pt, va_t va, unsigned level,
-				bool alloc)
+/* Do pt_slot() by a walk through tables that are there, most often. */
+static inline uint64_t *pt_slot_walk(struct pt *pt, va_t va, unsigned level,
+				     bool alloc)
 {
 	const struct pt_format *f = pt->format;
 	uint64_t *table = pt->root;
 
-	/* Beyond the tree the index of va would select an unrelated entry. */
-	require(va >= pt->bottom && va <= pt->top - 1);
 	if (unlikely(pt->levels != PT_USUAL))
 		return pt_slot_slow(pt, va, level, alloc);
 #pragma GCC unroll 4
@@ -234,6 +248,40 @@ static inline uint64_t *pt_slot(struct pt *pt, va_t va, unsigned level,
 		table = pt_table(entry);
 	}
 	return &table[pt_index(va, level)];
+}
+
+/* Return the slot of va at level 0 without a walk, or NULL. */
+static inline uint64_t *pt_near_slot(struct pt *pt, va_t va)
+{
+	uint64_t table = READ_ONCE(pt->near) ^ pt_near_key(va);
+
+	if (unlikely(table & ~PT_NEAR_ADDRESS))
+		return NULL;
+	require(page_kind(page_of_pa(table)) == PAGE_TABLE);
+	return (uint64_t *)phys_to_virt(table) + pt_index(va, 0);
+}
+
+/* Do pt_slot() for a leaf table that is not the last one, and remember it. */
+uint64_t *pt_slot_far(struct pt *pt, va_t va, bool alloc);
+
+/*
+ * Find the slot for va, which the tree covers, in its table at level (0: 4 KiB
+ * leaves, 1: 2 MiB leaves).  With alloc missing tables are made: all of a path or
+ * none.  Returns NULL when a table is missing without alloc or without memory,
+ * or when a larger leaf covers va.
+ * Context: the owner's lock, or a tree to which no other thread adds tables.
+ */
+static inline uint64_t *pt_slot(struct pt *pt, va_t va, unsigned level,
+				bool alloc)
+{
+	uint64_t *slot;
+
+	/* Beyond the tree the index of va would select an unrelated entry. */
+	require(va >= pt->bottom && va <= pt->top - 1);
+	if (level)
+		return pt_slot_walk(pt, va, level, alloc);
+	slot = pt_near_slot(pt, va);
+	return likely(slot) ? slot : pt_slot_far(pt, va, alloc);
 }
 
 /* Return the index of the first live entry in [i, n), or n.  Most entries are

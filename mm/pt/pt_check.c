@@ -30,6 +30,23 @@ static const char *check_table(struct pt *pt, uint64_t *table, unsigned level,
 	return wrong;
 }
 
+/* Return true if the leaf table that the tree remembers is the one that a walk finds. */
+static bool near_is_linked(struct pt *pt)
+{
+	uint64_t near = READ_ONCE(pt->near);
+	/* pt_near_key() backwards; what lies above bit 47 is bottom's. */
+	uint64_t span = near >> 48 | (near & GENMASK(10, 0)) << 16;
+	va_t va =
+		span << (PAGE_SHIFT + PT_BITS) | (pt->bottom & ~GENMASK(47, 0));
+	unsigned level;
+
+	if (!near)
+		return true;
+	return pt_lookup(pt, va, 0, &level) ==
+		       phys_to_virt(near & PT_NEAR_ADDRESS) &&
+	       !level;
+}
+
 const char *pt_check(struct pt *pt)
 {
 	unsigned level = pt->levels - 1;
@@ -40,5 +57,7 @@ const char *pt_check(struct pt *pt)
 
 	if (!wrong && tables != pt->tables)
 		wrong = "pt: the number of tables is wrong";
+	if (!wrong && !near_is_linked(pt))
+		wrong = "pt: the remembered leaf table is not in the tree";
 	return wrong;
 }

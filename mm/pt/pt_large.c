@@ -66,7 +66,7 @@ struct page *pt_join(struct pt *pt, va_t va)
 	assert(level == 1);
 	pte_write(slot, f->leaf(pa, prot, 1));
 	pt->tables--;
-	pt->near = NULL;
+	pt_forget(pt); //: near-joined
 	table->index = 0;
 	return table;
 }
@@ -85,6 +85,7 @@ int pt_grow(struct pt *pt)
 	pte_write(top, pt_root_pa(pt) | pt->format->table_bits[pt->levels]);
 	root->index = 1;
 	pt->tables++;
+	pt_forget(pt); /* of five levels none is remembered */
 	pt->root = page_va(root);
 	pt->levels++;
 	pt->top = pt->levels == PT_MAX_LEVELS ? ~UINT64_C(0)

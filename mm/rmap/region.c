@@ -39,18 +39,10 @@ struct region *region_next(struct region *r, va_t from, va_t to)
 	return region_of(itree_next(&r->node, from, to - 1));
 }
 
-struct region *region_find(struct mm *mm, va_t va)
+struct region *region_lookup(struct mm *mm, va_t va)
 {
-	/*
-	 * Readers race to store the hint: any region of this mm is a good one.
-	 * A writer, which may free the region, resets it.
-	 */
-	struct region *r = READ_ONCE(mm->last);
+	struct region *r = region_first(mm, va, va + 1);
 
-	require(rw_held(&mm->lock));
-	if (likely(r && va >= r->start && va < r->end))
-		return r;
-	r = region_first(mm, va, va + 1);
 	if (r)
 		WRITE_ONCE(mm->last, r);
 	return r;

@@ -155,6 +155,7 @@ static void move_huge(const struct move *m, va_t va, unsigned n)
 			e = mark_unseen(e);
 		pte_write(&to[i], e);
 	}
+	pt_forget(&mm->pt); //: move-forgets
 	pt_count(&mm->pt, from, -(int64_t)n);
 	pt_count(&mm->pt, to, n);
 	PROBE(pte_move, mm, va);

@@ -144,6 +144,19 @@ TEST(pt, no_memory_makes_no_path,
 	}
 }
 
+TEST(pt, remembered_table_is_of_four_levels,
+     "an address of a fifth level is not taken for that of the last walk, from "
+     "which it differs in no other level")
+{
+	struct pt pt;
+
+	REQUIRE(!pt_init(&pt, &toy, 4, 0, pt_span(4), NULL));
+	REQUIRE(!pt_map(&pt, 0, 0, PAGE_SIZE, PROT_R, false));
+	REQUIRE(!pt_grow(&pt));
+	EXPECT(!pt_slot(&pt, pt_span(4), 0, false));
+	unmake(&pt);
+}
+
 TEST(pt, no_memory_makes_no_tree, "a root that cannot be allocated is -ENOMEM")
 {
 	struct pt pt;
