@@ -207,13 +207,11 @@ static noinline void free_slow(struct frame_cache *cache, struct page *page)
 	preempt_enable();
 }
 
-/* Free a single frame. */
-static inline void free_frame(struct page *page)
+/* Put a free frame into this CPU's cache. */
+static inline void cache_push(struct page *page)
 {
-	struct frame_cache *cache;
+	struct frame_cache *cache = cache_enter();
 
-	frame_dead(page);
-	cache = cache_enter();
 	if (unlikely(cache->n == CACHE_SIZE)) {
 		free_slow(cache, page);
 		return;
@@ -251,7 +249,7 @@ static noinline void free_special(struct page *page)
 	if (flags & PG_ORDER)
 		block_free(page);
 	else
-		free_frame(page);
+		cache_push(frame_dead(page));
 }
 
 void page_free(struct page *page)
@@ -264,7 +262,7 @@ void page_free(struct page *page)
 	    what - PAGE_KERNEL > PAGE_TABLE - PAGE_KERNEL)
 		free_special(page);
 	else if (!free_watched(page))
-		free_frame(page);
+		cache_push(frame_dead(page));
 }
 
 /* ----------------------------------------------------------------- lists */
@@ -342,7 +340,8 @@ static struct page *list_to_cache(struct page *list, uint64_t count)
 	return list;
 }
 
-/* Free the first frames of the list, side by side, into the buddy lists. */
+/* Free the first frames of the list, side by side, into the buddy lists; one that has
+ * no neighbour there into the cache. */
 static struct page *list_to_buddy(struct page *list, uint64_t count)
 {
 	struct page *first = list_pop_dead(&list, count), *last = first;
@@ -353,6 +352,10 @@ static struct page *list_to_buddy(struct page *list, uint64_t count)
 		last++;
 	while (list == first - 1 && list_pop_dead(&list, count))
 		first--;
+	if (first == last) {
+		cache_push(first);
+		return list;
+	}
 	spin_lock(&pmm_lock);
 	buddy_give_range(pfn_of(first), pfn_of(last) + 1);
 	spin_unlock(&pmm_lock);
@@ -374,11 +377,6 @@ uint64_t pmm_cached_pages(void)
 	for (unsigned i = 0; i < MAX_CPUS; i++)
 		n += data_race(caches[i].n); /* a statistic, of other CPUs */
 	return n;
-}
-
-uint64_t pmm_free_pages(void)
-{
-	return READ_ONCE(buddy_frames) + pmm_cached_pages();
 }
 
 /* ------------------------------------------------------------- draining */

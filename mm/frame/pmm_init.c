@@ -240,3 +240,8 @@ uint64_t pmm_check_poison(bool all, pfn_t *first)
 			hurt += poison_of(at, want, first);
 	return hurt;
 }
+
+uint64_t pmm_free_pages(void)
+{
+	return READ_ONCE(buddy_frames) + pmm_cached_pages();
+}

@@ -34,8 +34,8 @@ static inline void frame_ready(struct page *page, uint32_t flags,
 	frame_ready_as(page, PAGE_KERNEL, flags, count);
 }
 
-/* Turn an allocated frame into a free one. */
-static inline void frame_dead(struct page *page)
+/* Turn an allocated frame into a free one.  Returns it. */
+static inline struct page *frame_dead(struct page *page)
 {
 	uint32_t flags = PAGE_FREE;
 
@@ -45,4 +45,5 @@ static inline void frame_dead(struct page *page)
 	}
 	san_poison(page_va(page), PAGE_SIZE, SAN_FREED);
 	atomic_store_explicit(&page->flags, flags, memory_order_relaxed);
+	return page;
 }

@@ -184,22 +184,11 @@ static void attach(struct collapse *c, struct page *head)
 	PROBE(pte_set, mm, c->start);
 }
 
-/* Drop the references of n pages on their owner. */
-static void drop_owner(struct anon_vma *owner, uint32_t n)
-{
-	if (!n)
-		return;
-	anon_vma_put_many(owner, n - 1);
-	anon_vma_put(owner);
-}
-
 /* Drop what the small entries mapped. */
 static void drop_pages(struct collapse *c)
 {
 	const uint64_t *at = c->small, *end = at + BLOCK_PAGES;
-	struct anon_vma *owner = NULL;
-	struct page *dead = NULL; /* linked by mapping.next */
-	uint32_t n = 0;           /* of them, of this owner */
+	struct anon_batch batch = { 0 };
 
 	for (; at < end; at++) {
 		struct page *page = small_page(*at);
@@ -211,17 +200,9 @@ static void drop_pages(struct collapse *c)
 		}
 		if (unlikely(page_count_add(page, -PAGE_MAP)))
 			continue; /* it was found by its number meanwhile */
-		if (unlikely(page->mapping.anon_vma != owner)) {
-			drop_owner(owner, n);
-			owner = page->mapping.anon_vma;
-			n = 0;
-		}
-		n++;
-		page->mapping.next = dead;
-		dead = page;
+		anon_batch_add(&batch, page);
 	}
-	drop_owner(owner, n);
-	page_free_list(dead, 0);
+	anon_batch_free(&batch);
 }
 
 /* Map a copy of the pages.  Context: mm->lock held to write, the table detached. */

@@ -44,6 +44,22 @@ void anon_vma_put(struct anon_vma *av)
 	}
 }
 
+void anon_batch_disown(struct anon_batch *b)
+{
+	if (b->n > 1)
+		anon_vma_put_many(b->owner, b->n - 1);
+	if (b->n)
+		anon_vma_put(b->owner);
+	b->n = 0;
+}
+
+void anon_batch_free(struct anon_batch *b)
+{
+	require(locks_below(RANK_POOL));
+	anon_batch_disown(b);
+	page_free_list(b->dead, 0);
+}
+
 /* Allocate an anon_vma below parent, or a root if that is NULL. */
 static struct anon_vma *anon_vma_alloc(struct anon_vma *parent)
 {

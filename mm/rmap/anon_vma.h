@@ -35,6 +35,7 @@
 #include "kernel/list.h"
 #include "kernel/lock.h"
 #include "kernel/panic.h"
+#include "mm/frame/page.h"
 
 struct region;
 
@@ -135,3 +136,41 @@ static inline void anon_vma_put_many(struct anon_vma *av, uint32_t n)
 /* Drop a reference; the last one frees av and drops its parent's.
  * Context: any that may take RANK_POOL. */
 void anon_vma_put(struct anon_vma *av);
+
+/* Return true for a private page in a single frame, without pins. */
+static inline bool page_single_anon(const struct page *page)
+{
+	uint32_t what = page_flags(page) & (PG_KIND | PG_ORDER | PG_TAIL);
+
+	return !((what ^ PAGE_ANON) | page_pins(page));
+}
+
+/*
+ * Private pages to free together: pages of one anon_vma, one after the other, drop
+ * their references on it at once, and the frames go to the CPU's cache in one go.
+ * Starts as { 0 }.
+ */
+struct anon_batch {
+	struct anon_vma *owner; /* of the last n pages                     */
+	uint32_t n;
+	struct page *dead; /* all pages, linked by page->mapping           */
+};
+
+/* Drop the references of the last pages on their owner. */
+void anon_batch_disown(struct anon_batch *b);
+
+/* Add a private page, a single frame, whose count is 0.  Context: as
+ * anon_batch_free(). */
+static inline void anon_batch_add(struct anon_batch *b, struct page *page)
+{
+	if (unlikely(page->mapping.anon_vma != b->owner)) {
+		anon_batch_disown(b);
+		b->owner = page->mapping.anon_vma;
+	}
+	b->n++;
+	page->mapping.next = b->dead;
+	b->dead = page;
+}
+
+/* Free the pages.  Context: any that may take RANK_POOL and RANK_PMM. */
+void anon_batch_free(struct anon_batch *b);

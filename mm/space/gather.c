@@ -12,6 +12,7 @@
 #include "kernel/probe.h"
 #include "mm/frame/pmm.h"
 #include "mm/notifier/flush.h"
+#include "mm/rmap/anon_vma.h"
 #include "mm/rmap/block.h"
 
 void gather_init(struct gather *gather, struct mm *mm)
@@ -67,13 +68,22 @@ static void tables_free(struct gather *gather)
 /* Drop the mappings of the gathered pages, after the flush. */
 static void pages_free(struct gather *gather)
 {
+	struct anon_batch batch = { 0 };
+
 	for (unsigned i = 0; i < gather->count; i++) {
 		struct page *page = gather->pages[i];
 
-		if (!page_count_add(page, -PAGE_MAP))
+		if (page_count_add(page, -PAGE_MAP))
+			continue;
+		/* A batch of one costs more than it saves. */
+		if (gather->count > 1 && likely(page_single_anon(page)))
+			anon_batch_add(&batch, page);
+		else
 			page_free(page);
 	}
 	gather->count = 0;
+	if (batch.dead)
+		anon_batch_free(&batch);
 }
 
 void gather_full(struct gather *gather, va_t va)

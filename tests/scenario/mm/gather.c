@@ -7,6 +7,7 @@
  * the range they are, and none for a change that changes no entry.
  */
 #include "kernel/err.h"
+#include "mm/frame/pmm.h"
 #include "mm/notifier/flush.h"
 #include "mm/space/gather.h"
 #include "tests/fake/recorder.h"
@@ -240,4 +241,24 @@ IOMMU_TEST(gather, evicted_page_waits_for_the_flush,
 	EXPECT_EQ(mm_discard(mm, P(0), P(1024)), 0);
 	EXPECT_EQ(fixture_load(s, 0, P(0)), 0);
 	EXPECT_EQ(rd(mm, P(512)), 0);
+}
+
+TEST(gather, pages_of_two_owners,
+     "pages that a process made and pages that it has from its parent, in "
+     "turn, "
+     "are freed by one unmap, and each anon_vma loses its own references")
+{
+	struct mm *parent = mm_fixture(8), *child;
+	uint64_t free;
+
+	for (unsigned i = 0; i < 8; i++)
+		EXPECT_EQ(wr(parent, P(i), 'p'), 0);
+	child = fork_of(parent);
+	for (unsigned i = 0; i < 8; i += 2)
+		EXPECT_EQ(wr(child, P(i), 'c'), 0);
+	mm_put(parent);
+	free = pmm_free_pages();
+	EXPECT_EQ(mm_discard(child, P(0), P(8)), 0);
+	EXPECT_EQ(pmm_free_pages(), free + 8);
+	mm_put(child);
 }

@@ -11,6 +11,7 @@
 #include "kernel/rand.h"
 #include "kernel/string.h"
 #include "mm/frame/pmm.h"
+#include "mm/pt/pt_large.h"
 #include "mm/pt/pt_x86.h"
 #include "tests/base/test.h"
 
