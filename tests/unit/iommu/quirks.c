@@ -329,12 +329,14 @@ TEST(quirks, ids_that_do_not_work_are_avoided,
 	struct iommu *iommu = iommu_machine();
 	struct dma_engine *e;
 	unsigned blind = 0;
+	uint64_t *page;
 
 	need_probe();
 	e = &lsi_at(0)->engine;
+	page = (uint64_t *)engine_buffer(0); /* the device only reads it */
 	for (unsigned i = 0; i < 600; i++) {
 		struct domain *d = domain_create(iommu);
-		uint64_t *page = (uint64_t *)engine_buffer(0), word = 0;
+		uint64_t word = 0;
 
 		REQUIRE(d);
 		EXPECT(!(d->id & iommu_quirks()->bad_ids));
