@@ -102,11 +102,13 @@ static bool read_begin(struct iommu *iommu)
 }
 
 /* Read each log once: neither starves the other.  Returns whether to go on. */
-static bool read_once(struct iommu *iommu, uint64_t status)
+static bool read_once(struct iommu *iommu)
 {
+	uint64_t status;
 	unsigned n;
 
 	rw_write_lock(&iommu->drain);
+	status = reg_read(&iommu->port, REG_STATUS);
 	n = log_drain(&iommu->events, status);
 	n += log_drain(&iommu->requests, status);
 	rw_write_unlock(&iommu->drain);
@@ -119,14 +121,12 @@ static bool read_once(struct iommu *iommu, uint64_t status)
  */
 static void read_logs(struct iommu *iommu)
 {
-	uint64_t status;
 	bool more;
 
 	do {
 		unsigned seen = atomic_load(&iommu->kicks);
 
-		status = reg_read(&iommu->port, REG_STATUS);
-		more = read_once(iommu, status);
+		more = read_once(iommu);
 		atomic_store(&iommu->drained, seen);
 		if (atomic_load(&iommu->settling))
 			wake_all(&iommu->settled);

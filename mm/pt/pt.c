@@ -309,15 +309,16 @@ struct page *pt_unmap_one(struct pt *pt, va_t start, va_t end)
 	uint64_t entry, *slot = pt_near_slot(pt, start);
 	unsigned level = 0;
 
-	if (slot)
+	if (slot) {
 		entry = pte_read(slot);
-	else
+	} else {
 		slot = walk(pt, start, 0, &level, &entry);
+		if (!level)
+			near_set(pt, start, slot);
+	}
 	if (!entry || end - start != pt_span(level) ||
 	    !IS_ALIGNED(start, pt_span(level)))
 		return NULL;
-	if (!level)
-		near_set(pt, start, slot);
 	pt_count(pt, slot, -1);
 	pte_write(slot, 0);
 	return pt_table_page(slot);
