@@ -298,6 +298,7 @@ TEST(pmm, bare_block_is_one_page,
 	page_put(block);
 	EXPECT_EQ(pmm_free_pages(), before + 8);
 	EXPECT(page_is_free(block + 5));
+	EXPECT(page_head(block + 5) == block + 5);
 	EXPECT_STR_NULL(pmm_check());
 	EXPECT(panic_catch(free_it, block, words, sizeof(words)));
 	EXPECT(glob_match("*freed twice*", words));
