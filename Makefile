@@ -218,7 +218,7 @@ stress: all
 	$(if $(T),,@for seed in 2 3; do \
 		tools/run --kernel=$(KERNEL) SMP=4 MODE=mttcg LIMIT=7200 T='guest.hostile*' \
 			$(filter-out 'STRESS=%,$(SET)) SEED=$$seed \
-			APPEND='$(strip stress=250 $(APPEND))' || exit; \
+			APPEND='$(strip stress=125 $(APPEND))' || exit; \
 	done)
 
 # Every order of the scenarios of suite explore, with at most two preemptions; their

@@ -19,7 +19,7 @@
 #include "tests/fixture/guest/resident.h"
 #include "tests/stress/stress.h"
 
-#define ENTRIES   2000u  /* make stress: 500,000 with each of two seeds  */
+#define ENTRIES   4000u  /* make stress: 500,000 with each of two seeds  */
 #define PER_LIFE  50u    /* at most                                          */
 #define LOOK      1000u  /* entries between two looks at what must not change */
 #define PROGRESS  50000u /* between two lines that say how far it is         */

@@ -46,10 +46,8 @@ static uint64_t buffer_word(void)
  */
 static void transfer(uint64_t n)
 {
-	mm_bind(mm);
 	for (unsigned i = 0; i < PAGE_SIZE / 8; i++)
 		REQUIRE(!wr(mm, SOURCE + 8 * i, vm_disk(n, i)));
-	mm_bind(NULL);
 	while (!atomic_load(&vm.over) && buffer_word() != n) {
 		REQUIRE(!fixture_fault(0, SOURCE, PROT_R));
 		REQUIRE(!fixture_fault(0, P(VM_BUFFER), PROT_W));
