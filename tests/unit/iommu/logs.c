@@ -204,7 +204,7 @@ static void in_the_middle(struct log_fixture *d)
 {
 	unsigned n = accesses_of_a_pass(d);
 
-	EXPECT_EQ(n, 4); /* STATUS twice, tail, head */
+	EXPECT_EQ(n, 5); /* STATUS twice, head, tail, head */
 	for (unsigned i = 0; i < n; i++) {
 		arrive_at(d, i, 1);
 		arrive_at(d, i, 7);
