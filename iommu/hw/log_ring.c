@@ -243,10 +243,10 @@ unsigned log_drain(struct iommu_log *log, uint64_t status)
 	require(may_sleep());
 	if (!log->pages) /* this IOMMU has no such log */
 		return 0;
-	if (status & k->interrupt)
-		reg_write(log->port, REG_STATUS, k->interrupt);
 	/* Read each time: under QEMU 11.1 it is not always where it was left. */
 	log->head = pointer(log, k->head);
+	if (status & k->interrupt)
+		reg_write(log->port, REG_STATUS, k->interrupt);
 	tail = pointer(log, k->tail);
 	while (log->head != tail)
 		patient = take_some(log, tail, patient, &n);
