@@ -12,7 +12,7 @@
  * it brings is done, by the thread that the interrupt has woken; and since one thread
  * is never at work (struct iommu_work), no work keeps the logs from being read.
  *
- * Nobody is forgotten: a thread that has found something to do wakes another if
+ * No work waits without a thread: one that has found something to do wakes another if
  * there is more.  A wake-up that reaches a thread which is about to do something else
  * is passed on in this way.
  */

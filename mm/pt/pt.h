@@ -209,7 +209,7 @@ static inline void pt_set(struct pt *pt, uint64_t *slot, uint64_t entry)
  * often in one table, and the walk is most of what finding its slot costs.  pt->near
  * is one word, so that threads that race for it read what belongs together: the
  * table's address in bits 47:12, and in the others bits 47:21 of va and a 1, so that 0
- * is no table.  Whoever unlinks a leaf table calls pt_forget().
+ * is no table.  The code that unlinks a leaf table calls pt_forget().
  */
 #define PT_NEAR_ADDRESS GENMASK(47, 12)
 
