@@ -404,11 +404,15 @@ IOMMU_TEST(
 
 /* ---- no memory --------------------------------------------------------- */
 
-/* Fail the next allocation of the log's reader. */
-static void starve(uint64_t a, uint64_t b, void *arg)
+/*
+ * Fail the next allocation for a request.  An event allocates nothing, and the thread
+ * that reads it may not be the one that reads the request.
+ */
+static void starve(uint64_t w0, uint64_t w1, void *arg)
 {
-	(void)a, (void)b;
-	if (atomic_exchange((_Atomic bool *)arg, false))
+	(void)w1;
+	if (FIELD_GET(LOG0_TYPE, w0) == PPR_FAULT &&
+	    atomic_exchange((_Atomic bool *)arg, false))
 		inject_arm(1);
 }
 
