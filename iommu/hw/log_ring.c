@@ -179,6 +179,12 @@ static bool take_some(struct iommu_log *log, unsigned tail, bool patient,
 	return true;
 }
 
+/* Read a head or tail register; any value is reduced to a slot of the ring. */
+static unsigned pointer(const struct iommu_log *log, unsigned reg)
+{
+	return (unsigned)(reg_read(log->port, reg) & RING_POINTER) % log->size;
+}
+
 /*
  * After an overflow: true while the log may still be written, so that the caller
  * tries again later and reads the other log meanwhile.  A log whose run bit did
@@ -221,17 +227,12 @@ static void restart(struct iommu_log *log)
 		return;
 	}
 	reg_write(p, REG_CONTROL, control | k->log_enable);
+	log->head = pointer(log, k->head); /* an IOMMU may begin anew */
 	atomic_fetch_add(&log->generation, 1);
 	WRITE_ONCE(log->restarts, log->restarts + 1);
 	if (log->restarted)
 		log->restarted(log->arg);
 	PROBE(iommu_log_restart, k->base, log->restarts);
-}
-
-/* Read a head or tail register; any value is reduced to a slot of the ring. */
-static unsigned pointer(const struct iommu_log *log, unsigned reg)
-{
-	return (unsigned)(reg_read(log->port, reg) & RING_POINTER) % log->size;
 }
 
 unsigned log_drain(struct iommu_log *log, uint64_t status)
@@ -243,8 +244,6 @@ unsigned log_drain(struct iommu_log *log, uint64_t status)
 	require(may_sleep());
 	if (!log->pages) /* this IOMMU has no such log */
 		return 0;
-	/* Read each time: under QEMU 11.1 it is not always where it was left. */
-	log->head = pointer(log, k->head);
 	if (status & k->interrupt)
 		reg_write(log->port, REG_STATUS, k->interrupt);
 	tail = pointer(log, k->tail);

@@ -44,8 +44,8 @@ struct iommu_log {
 		*early; /* (I) called before the slot is given back; or NULL */
 	void (*restarted)(void *arg); /* (I) called after a loss; or NULL  */
 	void *arg;                    /* (I) of the three                  */
-	unsigned head;       /* (D) what the register holds                  */
-	uint64_t entries;    /* (D) statistics: entries handled              */
+	unsigned head;    /* (D) the register: who writes it writes this too  */
+	uint64_t entries; /* (D) statistics: entries handled              */
 	uint64_t restarts;   /* (D) ... restarts after overflows             */
 	uint64_t lost;       /* (D) ... slots that tail passed, never filled */
 	uint64_t overflowed; /* (D) when it overflowed, in ns; 0: it runs  */

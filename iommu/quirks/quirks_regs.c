@@ -203,6 +203,7 @@ static bool base_counts_pending(struct trial *t)
 	for (unsigned i = 0; i < 2; i++)
 		log->ring[i] = (struct log_entry){ { 0, 0 } };
 	set_event_base(t, was);
+	log->head = 0; /* as the register */
 	rw_write_unlock(&t->iommu->drain);
 	return counts;
 }
