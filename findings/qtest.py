@@ -15,10 +15,13 @@ DEVTAB, RING, EVENTS = 0x400000, 0x600000, 0x610000
 RING_BYTES = 4096
 
 
+STEPPED = ("-accel", "qtest")  # the virtual clock stands until step(); QEMU 11.1
+
+
 class Machine:
-    def __init__(self, *devices):
-        line = [os.environ["QEMU"], "-M", "q35", "-m", "64M", "-accel", "tcg", "-S", "-nodefaults",
-                "-display", "none", "-qtest", "stdio", "-qtest-log", "/dev/null"]
+    def __init__(self, *devices, clock=("-accel", "tcg", "-S"), more=()):
+        line = [os.environ["QEMU"], "-M", "q35", "-m", "64M", *clock, "-nodefaults",
+                "-display", "none", "-qtest", "stdio", "-qtest-log", "/dev/null", *more]
         for device in devices:
             line += ["-device", device]
         self.qemu = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -45,6 +48,10 @@ class Machine:
     def pci_write(self, devfn, offset, value):
         self.do(f"outl 0xcf8 {0x80000000 | devfn << 8 | offset & ~3:#x}")
         self.do(f"outl 0xcfc {value:#x}")
+
+    def step(self, ns):
+        """Advance the virtual clock and run its timers: with clock=STEPPED only."""
+        self.do(f"clock_step {ns}")
 
     def end(self):
         self.qemu.kill()
