@@ -9,8 +9,8 @@
  *   a slot whose changes were all flushed      both hit the page of now
  *   a slot with changes not flushed            both hit a page that it named
  *                                              since its last flush, or none
- *   the model hits the page of now             so does QEMU: the model is at
- *                                              least as strict
+ *   the model hits the page of now, and        so does QEMU: the model is at
+ *   holds no other                             least as strict
  *
  * Pages hold their number; a write is found by looking for it, and undone.
  */
@@ -192,6 +192,20 @@ static unsigned write_of(struct side *s, unsigned dev, unsigned at)
 	return hit;
 }
 
+/*
+ * The model holds an entry of before.  If that refuses a write, and the table of now
+ * does too, nothing shows which of the two it went by.
+ */
+static bool model_is_stale(unsigned dom, unsigned at)
+{
+	struct side *s = &x.side[1];
+	unsigned page = x.slot[dom][at].page;
+	struct model_entry e;
+
+	return model_lookup(s->model, false, s->d[dom]->id, IO(at), &e) &&
+	       (page == NONE || e.pa != page_pa(s->page[page]));
+}
+
 static void transfer(unsigned dev, unsigned at, bool write)
 {
 	unsigned dom = x.in[dev], now, got[2];
@@ -211,7 +225,7 @@ static void transfer(unsigned dev, unsigned at, bool write)
 			EXPECT_EQ(got[i], now);
 		EXPECT(slot->history & BIT(got[i]));
 	}
-	if (got[1] == now)
+	if (got[1] == now && !model_is_stale(dom, at))
 		EXPECT_EQ(got[0], now);
 }
 
