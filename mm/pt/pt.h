@@ -208,16 +208,18 @@ static inline void pt_set(struct pt *pt, uint64_t *slot, uint64_t entry)
  * A tree remembers the leaf table where a walk ended: one page after the other is
  * often in one table, and the walk is most of what finding its slot costs.  pt->near
  * is one word, so that threads that race for it read what belongs together: the
- * table's address in bits 47:12, and in the others bits 47:21 of va and a 1, so that 0
- * is no table.  The code that unlinks a leaf table calls pt_forget().
+ * table's address in bits 47:12, and in the others bits 47:21 of va, by a rotation, and a
+ * 1, so that 0 is no table.  The two are combined by an exclusive or: the bits of va above
+ * 47, which lie in the address then, go away when a key of the same va is applied.
+ * The code that unlinks a leaf table calls pt_forget().
  */
 #define PT_NEAR_ADDRESS GENMASK(47, 12)
 
 static inline uint64_t pt_near_key(va_t va)
 {
-	uint64_t span = va >> (PAGE_SHIFT + PT_BITS) & GENMASK(26, 0);
+	uint64_t span = va & ~(pt_span(1) - 1);
 
-	return span << 48 | span >> 16 | BIT(11);
+	return span << 27 | span >> 37 | BIT(11);
 }
 
 /* Forget the leaf table of the last walk.  Context: no other thread walks the tree

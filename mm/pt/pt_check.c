@@ -35,15 +35,14 @@ static bool near_is_linked(struct pt *pt)
 {
 	uint64_t near = READ_ONCE(pt->near);
 	/* pt_near_key() backwards; what lies above bit 47 is bottom's. */
-	uint64_t span = near >> 48 | (near & GENMASK(10, 0)) << 16;
-	va_t va =
-		span << (PAGE_SHIFT + PT_BITS) | (pt->bottom & ~GENMASK(47, 0));
+	va_t va = ((near >> 27 | near << 37) & GENMASK(47, 21)) |
+		  (pt->bottom & ~GENMASK(47, 0));
 	unsigned level;
 
 	if (!near)
 		return true;
 	return pt_lookup(pt, va, 0, &level) ==
-		       phys_to_virt(near & PT_NEAR_ADDRESS) &&
+		       phys_to_virt(near ^ pt_near_key(va)) &&
 	       !level;
 }
 
