@@ -167,13 +167,14 @@ static int fault_unzero(struct fault *f)
 	return page ? replace(f, page, NULL) : err(ENOMEM);
 }
 
-/* Map the zero page for a read.  Context: pt_lock held, dropped. */
+/* Map the zero page where the entry is zero.  Context: pt_lock held, dropped. */
 static int fault_zero(struct fault *f)
 {
+	uint64_t rights = entry_rights(f->region->prot, false);
+
 	require(spin_held(&f->mm->pt_lock));
-	pt_set(&f->mm->pt, f->slot,
-	       page_pa(zero_page) | entry_rights(f->region->prot, false) |
-		       PTE_A);
+	pt_count(&f->mm->pt, f->slot, 1);
+	pte_write(f->slot, page_pa(zero_page) | rights | PTE_A);
 	PROBE(pte_set, f->mm, f->va);
 	spin_unlock(&f->mm->pt_lock);
 	return 0;
@@ -321,26 +322,26 @@ static int fault_page(struct fault *f)
 	struct mm *mm = f->mm;
 
 	require(rw_held(&mm->lock));
-	/* A first write allocates, and rechecks the entry after that: the first
-	 * look at it needs no lock. */
 	f->slot = pt_slot(&mm->pt, f->va, 0, false);
-	if (f->slot && f->want == WANT_WRITE && !f->region->object) {
-		f->entry = pte_read(f->slot);
-		if (!f->entry)
-			return fault_new(f);
-	}
-	if (!f->slot) {
+	if (unlikely(!f->slot)) {
 		int ret;
 
 		f->slot = fault_table(f->region, f->va, f->want, &ret);
 		if (!f->slot)
 			return ret;
 	}
+	/* A first write allocates, and rechecks the entry after that: the first
+	 * look at it needs no lock. */
+	if (f->want == WANT_WRITE && !f->region->object) {
+		f->entry = pte_read(f->slot);
+		if (!f->entry)
+			return fault_new(f);
+	}
 	spin_lock(&mm->pt_lock);
 	f->entry = pte_read(f->slot);
 	if (f->entry & PTE_P)
 		return fault_mapped(f);
-	if (unlikely(entry_swapped(f->entry)))
+	if (f->entry && unlikely(entry_swapped(f->entry)))
 		return fault_swapped(mm, f->region, f->va, f->slot);
 	if (f->entry)
 		return fault_evicted(f);
