@@ -27,7 +27,7 @@
  *                exclusive
  *   device-      exclusive    fault_device_exclusive()
  *   exclusive    evicted      fork: share_special(); swap_out(), migrate_page()
- *   all          hole         zap_entry(); entry_evict() for an object's page
+ *   all          hole         zap_run(); entry_evict() for an object's page
  *   hole (2 MiB) huge         mm/huge/fault_huge.c: exclusive, or of zeroes;
  *                             share_huge() for a child
  *   huge zeroes  huge         mm/huge/fault_huge.c, exclusive

@@ -11,40 +11,23 @@
 #include "mm/space/gather.h"
 #include "mm/swap/swap.h"
 
-/* Gather what an entry that was cleared, and maps nothing, keeps.
- * Context: pt_lock held. */
-static noinline void zap_unmapped(struct gather *gather, va_t va, uint64_t e)
+/* Handle an entry that was cleared, of the zero page or not mapped: gather what it
+ * keeps.  Context: pt_lock held. */
+static noinline void zap_special(struct gather *gather, va_t va, uint64_t e)
 {
 	require(spin_held(&gather->mm->pt_lock));
 	if (entry_swapped(e)) {
 		swap_drop(entry_swp(e));
 		return;
 	}
-	/* Handle an evicted one as if it were mapped: freed after the flush. */
-	page_ref_to_map(entry_page(e));
-	gather_add(gather, va, entry_page(e));
-}
-
-/* Clear one live entry and gather its page.  Context: pt_lock held. */
-static void zap_entry(struct gather *gather, va_t va, uint64_t *slot)
-{
-	uint64_t e = pte_xchg(slot, 0);
-	struct page *page = entry_page(e);
-
-	require(spin_held(&gather->mm->pt_lock));
-	if (unlikely(!entry_mapped(e))) {
-		zap_unmapped(gather, va, e);
-		return;
-	}
-	if (page == zero_page) {
+	if (entry_mapped(e)) {
 		if (e & PTE_D)
 			zero_merged_add(-1);
 		return;
 	}
-	gather->mm->mapped--;
-	if (entry_dirty(gather->mm, e))
-		page_set_dirty(page);
-	gather_add(gather, va, page);
+	/* Handle an evicted one as if it were mapped: freed after the flush. */
+	page_ref_to_map(entry_page(e));
+	gather_add(gather, va, entry_page(e));
 }
 
 /* Clear huge entries and gather their blocks.  Context: pt_lock held. */
@@ -71,28 +54,44 @@ static noinline void zap_huge(struct gather *gather, const struct pt_run *run)
 /* Clear the entries of one leaf table.  Context: pt_lock held. */
 static void zap_run(struct gather *gather, const struct pt_run *run)
 {
-	unsigned end = run->count, i = pt_next_live(run->slots, 0, end);
-	uint64_t *slots = run->slots;
-	va_t va = run->va, first;
-	int cleared = 0;
+	unsigned i = pt_next_live(run->slots, 0, run->count);
+	uint64_t *slot = run->slots + i, *end = run->slots + run->count;
+	va_t start = run->va + i * PAGE_SIZE, va = start;
+	unsigned cleared, holes = 0, special = 0;
+	struct mm *mm = gather->mm;
 
-	require(spin_held(&gather->mm->pt_lock));
+	require(spin_held(&mm->pt_lock));
 	assert(run->level == 0);
-	if (i == end)
+	if (slot == end)
 		return;
-	while (!READ_ONCE(slots[end - 1]))
+	while (!READ_ONCE(end[-1]))
 		end--;
-	first = va + i * PAGE_SIZE;
-	gather_span(gather, first, va + end * PAGE_SIZE);
-	for (; i < end; i++) {
-		if (!READ_ONCE(slots[i]))
+	cleared = (unsigned)(end - slot);
+	gather_span(gather, start, start + cleared * PAGE_SIZE);
+	for (; slot < end; slot++, va += PAGE_SIZE) {
+		struct page *page;
+		uint64_t e;
+
+		if (!READ_ONCE(*slot)) {
+			holes++;
 			continue;
-		zap_entry(gather, va + i * PAGE_SIZE, &slots[i]);
-		cleared++;
+		}
+		e = pte_xchg(slot, 0);
+		if (unlikely(!entry_mapped(e)) ||
+		    unlikely((page = entry_page(e)) == zero_page)) {
+			special++;
+			zap_special(gather, va, e);
+			continue;
+		}
+		if (entry_dirty(mm, e))
+			page_set_dirty(page);
+		gather_add(gather, va, page);
 	}
-	pt_count(&gather->mm->pt, slots, -cleared);
+	cleared -= holes;
+	mm->mapped -= cleared - special;
+	pt_count(&mm->pt, run->slots, -(int64_t)cleared);
 	if (gather_pending(gather)) /* else all were flushed when it was full */
-		PROBE(pte_clear, gather->mm, first);
+		PROBE(pte_clear, mm, start);
 }
 
 void zap_entries(struct gather *gather, va_t start, va_t end)
