@@ -44,20 +44,12 @@ void anon_vma_put(struct anon_vma *av)
 	}
 }
 
-void anon_batch_disown(struct anon_batch *b)
+void anon_vma_put_all(struct anon_vma *av, uint32_t n)
 {
-	if (b->n > 1)
-		anon_vma_put_many(b->owner, b->n - 1);
-	if (b->n)
-		anon_vma_put(b->owner);
-	b->n = 0;
-}
-
-void anon_batch_free(struct anon_batch *b)
-{
-	require(locks_below(RANK_POOL));
-	anon_batch_disown(b);
-	page_free_list(b->dead, 0);
+	if (n > 1)
+		anon_vma_put_many(av, n - 1);
+	if (n)
+		anon_vma_put(av);
 }
 
 /* Allocate an anon_vma below parent, or a root if that is NULL. */

@@ -35,7 +35,7 @@
 #include "kernel/list.h"
 #include "kernel/lock.h"
 #include "kernel/panic.h"
-#include "mm/frame/page.h"
+#include "mm/frame/pmm.h"
 
 struct region;
 
@@ -137,6 +137,9 @@ static inline void anon_vma_put_many(struct anon_vma *av, uint32_t n)
  * Context: any that may take RANK_POOL. */
 void anon_vma_put(struct anon_vma *av);
 
+/* Drop n references, 0 or more, as anon_vma_put() does. */
+void anon_vma_put_all(struct anon_vma *av, uint32_t n);
+
 /* Return true for a private page in a single frame, without pins. */
 static inline bool page_single_anon(const struct page *page)
 {
@@ -157,7 +160,11 @@ struct anon_batch {
 };
 
 /* Drop the references of the last pages on their owner. */
-void anon_batch_disown(struct anon_batch *b);
+static inline void anon_batch_disown(struct anon_batch *b)
+{
+	anon_vma_put_all(b->owner, b->n);
+	b->n = 0;
+}
 
 /* Add a private page, a single frame, whose count is 0.  Context: as
  * anon_batch_free(). */
@@ -173,4 +180,9 @@ static inline void anon_batch_add(struct anon_batch *b, struct page *page)
 }
 
 /* Free the pages.  Context: any that may take RANK_POOL and RANK_PMM. */
-void anon_batch_free(struct anon_batch *b);
+static inline void anon_batch_free(struct anon_batch *b)
+{
+	require(locks_below(RANK_POOL));
+	anon_batch_disown(b);
+	page_free_list(b->dead, 0);
+}

@@ -69,19 +69,23 @@ static void tables_free(struct gather *gather)
 static void pages_free(struct gather *gather)
 {
 	struct anon_batch batch = { 0 };
+	unsigned n = gather->count;
 
-	for (unsigned i = 0; i < gather->count; i++) {
+	gather->count = 0;
+	if (n == 1) { /* a batch of one costs more than it saves */
+		page_map_drop(gather->pages[0]);
+		return;
+	}
+	for (unsigned i = 0; i < n; i++) {
 		struct page *page = gather->pages[i];
 
 		if (page_count_add(page, -PAGE_MAP))
 			continue;
-		/* A batch of one costs more than it saves. */
-		if (gather->count > 1 && likely(page_single_anon(page)))
+		if (likely(page_single_anon(page)))
 			anon_batch_add(&batch, page);
 		else
 			page_free(page);
 	}
-	gather->count = 0;
 	if (batch.dead)
 		anon_batch_free(&batch);
 }
