@@ -258,7 +258,6 @@ static enum ppr_status meet(void *arg, va_t va, unsigned pages,
 {
 	uint64_t end = clock_ns() + UINT64_C(2000000000);
 
-	(void)arg, (void)va, (void)pages, (void)access;
 	preempt_disable();
 	atomic_fetch_or(&meeting.cpus, BIT(cpu_id()));
 	atomic_fetch_add(&meeting.here, 1);
@@ -335,17 +334,6 @@ IOMMU_TEST(ppr, stuck_device_leaves_a_worker,
 	EXPECT_EQ(p.calls, PPR_DEVICE_MAX);
 }
 
-/* Faults of p and q that had started when r's first did. */
-static _Atomic unsigned ahead;
-
-static enum ppr_status note_ahead(void *arg, va_t va, unsigned pages,
-				  enum prot access)
-{
-	(void)arg, (void)va, (void)pages, (void)access;
-	atomic_store(&ahead, atomic_load(&p.calls) + atomic_load(&q.calls));
-	return PPR_SUCCESS;
-}
-
 /* Hold the lock of the logs until the task's argument is set. */
 static void hold_logs(void *arg)
 {
@@ -384,9 +372,7 @@ IOMMU_TEST(ppr, groups_do_not_wait_for_the_reader,
 		fault_server_send(&p, tag, IO(tag), true);
 	rw_write_unlock(&s->iommu->drain);
 	sync_point_await(&reader);
-	for (unsigned i = 0; i < 100000 && !fault_server_answered(&p); i++)
-		yield();
-	EXPECT(fault_server_answered(&p) > 0);
+	fault_server_await(&p, 1);
 	unhook("iommu_log");
 	sync_point_release(&reader);
 	fault_server_await(&p, 3);
@@ -419,18 +405,32 @@ IOMMU_TEST(
 
 #define THIRD 0x7b /* a device id that only the driver knows                */
 
+/* Groups of the other devices that were taken, and how many before THIRD's. */
+static unsigned taken, ahead;
+
+/* Context: ppr->lock held. */
+static void note_take(uint64_t devid, uint64_t tag, void *arg)
+{
+	if (devid == THIRD)
+		ahead = taken;
+	else
+		taken++;
+}
+
 IOMMU_TEST(ppr, devices_take_turns,
 	   "a third device's group is served after few groups of two devices "
 	   "that keep all workers busy")
 {
-	struct ppr_binding *b;
-	struct fault_server r = { .s = s, .devid = THIRD };
+	static struct fault_server r;
 	unsigned workers;
 
 	fault_server_open(&p, s, 0);
 	fault_server_open(&q, s, 1);
 	workers = s->ppr.most;
-	REQUIRE(!ppr_bind(&s->ppr, THIRD, PPR_NO_PASID, note_ahead, NULL, &b));
+	r = (struct fault_server){ .s = s, .devid = THIRD, .in_vain = 1 };
+	fault_server_bind(&r, PPR_NO_PASID);
+	taken = ahead = 0;
+	hook("ppr_take", note_take, NULL);
 	p.hold = q.hold = true;
 	for (uint16_t tag = 0; tag < PPR_DEVICE_MAX; tag++) {
 		fault_server_send(&p, tag, IO(0), true);
@@ -443,6 +443,7 @@ IOMMU_TEST(ppr, devices_take_turns,
 	fault_server_release(&p);
 	fault_server_release(&q);
 	fault_server_await(&r, 1);
+	unhook("ppr_take");
 	EXPECT(ahead >= workers && ahead <= 3 * workers);
 	fault_server_await(&p, PPR_DEVICE_MAX);
 	fault_server_await(&q, PPR_DEVICE_MAX);

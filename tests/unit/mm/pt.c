@@ -155,6 +155,8 @@ TEST(pt, remembered_table_is_of_four_levels,
 	REQUIRE(!pt_map(&pt, 0, 0, PAGE_SIZE, PROT_R, false));
 	REQUIRE(!pt_grow(&pt));
 	EXPECT(!pt_slot(&pt, pt_span(4), 0, false));
+	EXPECT(pt_slot(&pt, 0, 0, false));
+	EXPECT(!pt_slot(&pt, pt_span(4), 0, false));
 	unmake(&pt);
 }
 
