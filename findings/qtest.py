@@ -6,6 +6,7 @@ script places BARs itself.  IOMMU is QEMU's AMD-Vi at its fixed address, LSI
 the bus master lsi53c895a in slot 10h, whose Memory Move copies any bytes
 within the register write that starts it.
 """
+import atexit
 import os
 import subprocess
 import sys
@@ -26,6 +27,7 @@ class Machine:
             line += ["-device", device]
         self.qemu = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                      stderr=subprocess.PIPE, text=True)
+        atexit.register(self.end)
 
     def do(self, command):
         self.qemu.stdin.write(command + "\n")
