@@ -177,8 +177,9 @@ must_check int iommu_threads_add(struct iommu *iommu, unsigned n,
 				 struct iommu_work *work);
 
 /*
- * End all threads but the first `left`, and take the work away.  From the return on
- * no thread is in its functions.  No piece waits or is being done.  Context as above.
+ * End all threads but the first `left` (0 or 1: the one that answers shows that it is
+ * not at work), and take the work away.  From the return on no thread is in its
+ * functions.  No piece waits or is being done.  Context as above.
  */
 void iommu_threads_remove(struct iommu *iommu, unsigned left);
 

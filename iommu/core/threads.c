@@ -252,6 +252,7 @@ void iommu_threads_remove(struct iommu *iommu, unsigned left)
 	unsigned n = atomic_load(&iommu->n_threads);
 
 	require(may_sleep());
+	assert(left <= 1);
 	WRITE_ONCE(iommu->work, NULL);
 	atomic_store(&iommu->n_threads, left);
 	wake_all(&iommu->wake);
