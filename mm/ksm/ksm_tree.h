@@ -46,24 +46,23 @@ static inline struct ktree_node *ktree_find(const struct ktree *tree,
 					    ktree_compare *compare, void *arg,
 					    struct ktree_place *place)
 {
-	struct ktree_node *node = tree->root;
+	struct ktree_node *node = tree->root, *parent = NULL;
+	unsigned side = 0;
 
-	place->parent = NULL;
-	place->side = 0;
 	while (node) {
-		unsigned side = sum > node->sum;
+		/* One difference for both questions: equal, and which side. */
+		int64_t order = (int64_t)node->sum - sum;
 
-		if (unlikely(sum == node->sum)) {
-			int order = compare(node, arg);
-
+		if (unlikely(!order)) {
+			order = -compare(node, arg);
 			if (!order)
 				return node;
-			side = order > 0;
 		}
-		place->parent = node;
-		place->side = side;
+		side = order < 0;
+		parent = node;
 		node = node->child[side];
 	}
+	*place = (struct ktree_place){ parent, side };
 	return NULL;
 }
 
