@@ -112,20 +112,18 @@ static uint64_t entry_in(const struct swap_in *in, bool copied)
 static int map_page(const struct swap_in *in, bool copied)
 {
 	struct mm *mm = in->region->mm;
-	bool lost;
 
 	spin_lock(&mm->pt_lock);
-	lost = pte_read(in->slot) != in->entry;
-	if (!lost) {
-		pte_write(in->slot, entry_in(in, copied));
-		mm->mapped++;
-		PROBE(pte_set, mm, in->va);
-	}
-	spin_unlock(&mm->pt_lock);
-	if (lost) {
+	if (pte_read(in->slot) != in->entry) {
+		spin_unlock(&mm->pt_lock);
 		page_put(in->page);
 		swap_drop(entry_swp(in->entry));
+		return -EAGAIN;
 	}
+	pte_write(in->slot, entry_in(in, copied));
+	mm->mapped++;
+	PROBE(pte_set, mm, in->va);
+	spin_unlock(&mm->pt_lock);
 	return -EAGAIN;
 }
 

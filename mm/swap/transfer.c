@@ -174,27 +174,35 @@ void swap_cache_put(struct page *page)
 
 /* ---- in -------------------------------------------------------------------- */
 
+/* Wait until the slot's frame has the content.  The wait holds the slot, and no
+ * reference on the frame.  Not inline: most finds need none of its registers. */
+static noinline void read_wait(swp_t swp)
+{
+	PROBE(swap_wait, slot_frame(slot_read(swp)), swp);
+	wait_event(&swap.wake, !(slot_read(swp) & SLOT_READING));
+}
+
 struct page *swap_cache_find(swp_t swp)
 {
+	struct page *page;
+	uint64_t word;
+
 	require(may_sleep());
 	for (;;) {
-		struct page *page;
-		bool reading;
-
 		spin_lock(&swap.lock);
-		page = slot_frame(slot_read(swp));
-		reading = slot_read(swp) & SLOT_READING;
-		if (page && !reading) {
-			page_get(page);
-			swap.stat.hits++;
-		}
+		word = slot_read(swp);
+		if (!(word & SLOT_READING))
+			break;
 		spin_unlock(&swap.lock);
-		if (!reading)
-			return page;
-		/* The wait holds the slot, and no reference on the frame. */
-		PROBE(swap_wait, page, swp);
-		wait_event(&swap.wake, !(slot_read(swp) & SLOT_READING));
+		read_wait(swp);
 	}
+	page = slot_frame(word);
+	if (page) {
+		page_get(page);
+		swap.stat.hits++;
+	}
+	spin_unlock(&swap.lock);
+	return page;
 }
 
 /* Make page the frame of the slot, to be read.  Returns false if the slot has one,
@@ -266,15 +274,16 @@ void swap_cache_take(swp_t swp, struct page *page)
 
 	require(locks_below(RANK_SWAP));
 	spin_lock(&swap.lock);
-	assert(slot_frame(slot_read(swp)) == page);
-	cache_remove(swp, page);
-	slot_clear(swp, SLOT_STORED);
+	assert(FIELD_GET(SLOT_FRAME, slot_read(swp)) == pfn_of(page));
+	slot_clear(swp, SLOT_FRAME | SLOT_STORED);
+	page_clear(page, PG_SWAP);
 	users = atomic_fetch_sub_explicit(&swap.slots[swp], 2,
 					  memory_order_acq_rel) &
 		SLOT_USERS;
-	assert(users >= 2);
 	if (users == 2)
 		slot_free(swp);
+	else
+		assert(users > 2);
 	spin_unlock(&swap.lock);
 	page_put(page);
 }
