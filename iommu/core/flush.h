@@ -32,7 +32,7 @@ static inline unsigned flush_commands(struct command out[FLUSH_MAX],
 	/* Most ranges are a power of two by themselves. */
 	if (!len || len & (len - 1) || start & (len - 1))
 		return flush_pieces(out, id, start, end, tables);
-	out[0] = command_invalidate_iommu_pages(id, command_range(start, end),
+	out[0] = command_invalidate_iommu_pages(id, command_block(start, len),
 						tables);
 	return 1;
 }

@@ -80,6 +80,19 @@ static inline struct command_range command_range(iova_t start, iova_t end)
 	return (struct command_range){ start | CMD1_S };
 }
 
+/*
+ * The same of one block: len is a power of two from PAGE_SIZE to 2^52, and start a
+ * multiple of it.
+ */
+static inline struct command_range command_block(iova_t start, uint64_t len)
+{
+	uint64_t size = (len / 2 - 1) & PAGE_MASK;
+
+	if (len > PAGE_SIZE)
+		size |= CMD1_S;
+	return (struct command_range){ start | size };
+}
+
 /* Store `data` at the 8-byte aligned address after all earlier commands. */
 static inline struct command command_completion_wait(pa_t store, uint64_t data)
 {

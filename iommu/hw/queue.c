@@ -24,11 +24,6 @@
 #include "mm/frame/pmm.h"
 
 #define SLOT ((unsigned)sizeof(struct command))
-/* Is everything up to seq done?  By difference, so that the number may wrap. */
-static inline bool completed(const struct command_queue *q, uint64_t seq)
-{
-	return (int64_t)(READ_ONCE(*q->done) - seq) >= 0;
-}
 
 #define DUMP_BEFORE \
 	3u /* commands shown before the head, which may be at work */
@@ -206,29 +201,17 @@ int queue_submit(struct command_queue *q, const struct command *c, unsigned n,
 }
 
 /* Look for the number, and at the hardware, until one of them ends the wait. */
-static noinline int wait_slow(struct command_queue *q, uint64_t seq)
+int queue_wait_slow(struct command_queue *q, uint64_t seq)
 {
 	uint64_t end = clock_ns() + port_limit_ns(q->port);
 
-	while (!completed(q, seq)) {
-		if (halted(q) && !completed(q, seq))
+	while (!queue_completed(q, seq)) {
+		if (halted(q) && !queue_completed(q, seq))
 			return gave_up(q, "the command ring has halted");
 		if (clock_ns() > end)
 			return gave_up(q, "a command was not completed");
 		cpu_pause();
 	}
-	return 0;
-}
-
-int queue_wait(struct command_queue *q, uint64_t seq)
-{
-	int error = likely(completed(q, seq)) ? 0 : wait_slow(q, seq);
-
-	if (unlikely(error))
-		return error;
-	/* Reads from here on happen after the completion. */
-	atomic_thread_fence(memory_order_acquire);
-	PROBE(iommu_complete, seq, q);
 	return 0;
 }
 

@@ -9,9 +9,11 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include "iommu/hw/command.h"
 #include "iommu/hw/port.h"
 #include "kernel/lock.h"
+#include "kernel/probe.h"
 #include "mm/frame/page.h"
 
 #define QUEUE_MIN_BITS 8 /* 256 commands: the least that hardware takes    */
@@ -54,13 +56,34 @@ void queue_stop(struct command_queue *q);
 must_check int queue_submit(struct command_queue *q, const struct command *c,
 			    unsigned n, uint64_t *seq);
 
+/* Is everything up to seq done?  By difference, so that the number may wrap. */
+static inline bool queue_completed(const struct command_queue *q, uint64_t seq)
+{
+	return (int64_t)(READ_ONCE(*q->done) - seq) >= 0;
+}
+
+/* Do queue_wait() for what is not done yet. */
+must_check int queue_wait_slow(struct command_queue *q, uint64_t seq);
+
 /*
  * Wait, spinning, until everything queued up to seq is done.  Returns 0, or
  * -ETIMEDOUT after port_limit_ns() without an answer, with the ring dumped once:
  * then what was to be flushed may still be cached.
  * Context: thread; any lock may be held.
  */
-must_check int queue_wait(struct command_queue *q, uint64_t seq);
+static inline must_check int queue_wait(struct command_queue *q, uint64_t seq)
+{
+	int error = 0;
+
+	if (unlikely(!queue_completed(q, seq)))
+		error = queue_wait_slow(q, seq);
+	if (unlikely(error))
+		return error;
+	/* Reads from here on happen after the completion. */
+	atomic_thread_fence(memory_order_acquire);
+	PROBE(iommu_complete, seq, q);
+	return 0;
+}
 
 /* Queue n commands and wait for them.  Errors and context of queue_submit(). */
 must_check int queue_run(struct command_queue *q, const struct command *c,

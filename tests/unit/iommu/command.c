@@ -68,6 +68,16 @@ TEST(command, range_is_the_least_that_covers,
 	EXPECT_EQ(command_range(TOP, 0).w, TOP);
 }
 
+TEST(command, block_is_a_range,
+     "a block is encoded as the range from its start to its end")
+{
+	for (uint64_t len = PAGE_SIZE; len <= BIT(52); len *= 2) {
+		EXPECT_EQ(command_block(0, len).w, command_range(0, len).w);
+		EXPECT_EQ(command_block(3 * len, len).w,
+			  command_range(3 * len, 4 * len).w);
+	}
+}
+
 /* Expect pieces without gap that each begin where they are aligned. */
 static void expect_exact(const struct command *c, unsigned n, uint16_t id,
 			 iova_t start, iova_t end, bool tables)
