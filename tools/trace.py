@@ -13,6 +13,20 @@ import machine
 STEPS = "-singlestep -d exec,nochain -dfilter 0xffffffff80000000..0xfffffffffffffffe -D "
 
 
+def executed(lines):
+    """The lines, without those of instructions that QEMU has stopped before and logs again."""
+    last = None
+    for line in lines:
+        if line.startswith("Stopped"):
+            last = None
+            continue
+        if last:
+            yield last
+        last = line
+    if last:
+        yield last
+
+
 def run(s, kernel, group, each):
     """Boot the group of the bench and call each(lines), lines an iterator over QEMU's log.  Returns what
     the kernel has printed."""
@@ -24,7 +38,7 @@ def run(s, kernel, group, each):
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as qemu:
             try:
                 with open(log, encoding="latin-1") as lines:
-                    each(lines)
+                    each(executed(lines))
                 output = qemu.communicate()[0]
             finally:
                 qemu.kill()
