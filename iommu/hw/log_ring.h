@@ -44,7 +44,7 @@ struct iommu_log {
 		*early; /* (I) called before the slot is given back; or NULL */
 	void (*restarted)(void *arg); /* (I) called after a loss; or NULL  */
 	void *arg;                    /* (I) of the three                  */
-	unsigned head;    /* (D) the register: who writes it writes this too  */
+	unsigned head;    /* (D) as in its register, at each write of that    */
 	uint64_t entries; /* (D) statistics: entries handled              */
 	uint64_t restarts;   /* (D) ... restarts after overflows             */
 	uint64_t lost;       /* (D) ... slots that tail passed, never filled */

@@ -149,8 +149,8 @@ uint64_t *pt_slot_slow(struct pt *pt, va_t va, unsigned level, bool alloc)
 	return slot + pt_index(va, level);
 }
 
-/* Remember the leaf table of slot.  The bits of an address of a fifth level are not in
- * the key. */
+/* Remember the leaf table of slot, in a tree whose addresses all have the same bits above
+ * 47: the key does not tell them apart. */
 static inline void near_set(struct pt *pt, va_t va, uint64_t *slot)
 {
 	if (likely(pt->levels <= PT_USUAL))

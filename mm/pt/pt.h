@@ -239,6 +239,8 @@ static inline uint64_t *pt_slot_walk(struct pt *pt, va_t va, unsigned level,
 	const struct pt_format *f = pt->format;
 	uint64_t *table = pt->root;
 
+	/* Beyond the tree the index of va would select an unrelated entry. */
+	require(va >= pt->bottom && va <= pt->top - 1);
 	if (unlikely(pt->levels != PT_USUAL))
 		return pt_slot_slow(pt, va, level, alloc);
 #pragma GCC unroll 4
@@ -252,11 +254,13 @@ static inline uint64_t *pt_slot_walk(struct pt *pt, va_t va, unsigned level,
 	return &table[pt_index(va, level)];
 }
 
-/* Return the slot of va at level 0 without a walk, or NULL. */
+/* Return the slot of va, which the tree covers, at level 0 without a walk, or NULL. */
 static inline uint64_t *pt_near_slot(struct pt *pt, va_t va)
 {
 	uint64_t table = READ_ONCE(pt->near) ^ pt_near_key(va);
 
+	/* Beyond the tree the bits above 47 would select another table. */
+	require(va >= pt->bottom && va <= pt->top - 1);
 	if (unlikely(table & ~PT_NEAR_ADDRESS))
 		return NULL;
 	require(page_kind(page_of_pa(table)) == PAGE_TABLE);
@@ -278,8 +282,6 @@ static inline uint64_t *pt_slot(struct pt *pt, va_t va, unsigned level,
 {
 	uint64_t *slot;
 
-	/* Beyond the tree the index of va would select an unrelated entry. */
-	require(va >= pt->bottom && va <= pt->top - 1);
 	if (level)
 		return pt_slot_walk(pt, va, level, alloc);
 	slot = pt_near_slot(pt, va);

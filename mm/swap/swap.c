@@ -119,7 +119,7 @@ void swap_drop(swp_t swp)
 	spin_lock(&swap.lock);
 	page = slot_frame(slot_read(swp));
 	if (page)
-		cache_remove(swp, page);
+		cache_remove(swp, page, 0);
 	slot_free(swp);
 	spin_unlock(&swap.lock);
 	if (page) {

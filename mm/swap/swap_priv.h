@@ -87,11 +87,11 @@ static inline swp_t slot_alloc(void)
 	return swp;
 }
 
-/* Take the frame out of the cache.  The caller drops the cache's reference.
- * Context: swap.lock held. */
-static inline void cache_remove(swp_t swp, struct page *page)
+/* Take the frame out of the cache, and clear the bits `also` of the slot.  The caller
+ * drops the cache's reference.  Context: swap.lock held. */
+static inline void cache_remove(swp_t swp, struct page *page, uint64_t also)
 {
 	require(spin_held(&swap.lock) && page_swp(page) == swp);
-	slot_clear(swp, SLOT_FRAME);
+	slot_clear(swp, SLOT_FRAME | also);
 	page_clear(page, PG_SWAP);
 }

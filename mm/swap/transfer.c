@@ -105,7 +105,7 @@ static always_inline bool cache_leave(swp_t swp, struct page *page)
 	if (slot_frame(word) != page || !(word & SLOT_STORED) ||
 	    page_count(page) != 2 * PAGE_REF)
 		return false;
-	cache_remove(swp, page);
+	cache_remove(swp, page, 0);
 	swap.stat.outs++;
 	return true;
 }
@@ -257,7 +257,7 @@ int swap_cache_read(swp_t swp, struct page *page)
 		return -EAGAIN;
 	ret = read_locked(swp, page);
 	if (ret)
-		cache_remove(swp, page);
+		cache_remove(swp, page, 0);
 	slot_clear(swp, SLOT_READING);
 	spin_unlock(&swap.lock);
 	PROBE(swap_read_done, page, swp);
@@ -275,8 +275,7 @@ void swap_cache_take(swp_t swp, struct page *page)
 	require(locks_below(RANK_SWAP));
 	spin_lock(&swap.lock);
 	assert(FIELD_GET(SLOT_FRAME, slot_read(swp)) == pfn_of(page));
-	slot_clear(swp, SLOT_FRAME | SLOT_STORED);
-	page_clear(page, PG_SWAP);
+	cache_remove(swp, page, SLOT_STORED);
 	users = atomic_fetch_sub_explicit(&swap.slots[swp], 2,
 					  memory_order_acq_rel) &
 		SLOT_USERS;
