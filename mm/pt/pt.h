@@ -259,7 +259,7 @@ static inline uint64_t *pt_near_slot(struct pt *pt, va_t va)
 {
 	uint64_t table = READ_ONCE(pt->near) ^ pt_near_key(va);
 
-	/* Beyond the tree the bits above 47 would select another table. */
+	/* Beyond the tree the bits above 47 would select another table, or be lost. */
 	require(va >= pt->bottom && va <= pt->top - 1);
 	if (unlikely(table & ~PT_NEAR_ADDRESS))
 		return NULL;

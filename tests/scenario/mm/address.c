@@ -257,17 +257,22 @@ static void walk_beyond(void *mm)
 	(void)pt_slot(&((struct mm *)mm)->pt, (va_t)&mm, 0, false);
 }
 
-/* The bits below 48 are those of the page that was found last. */
+static void walk_beyond_large(void *mm)
+{
+	(void)pt_slot(&((struct mm *)mm)->pt, (va_t)&mm, 1, false);
+}
+
+/* It has the key of the page that was found last. */
 static void map_beyond(void *mm)
 {
-	EXPECT(!pt_map(&((struct mm *)mm)->pt, P(0) | BIT(50), 0, PAGE_SIZE,
+	EXPECT(!pt_map(&((struct mm *)mm)->pt, P(0) | BIT(48), 0, PAGE_SIZE,
 		       PROT_R, false));
 }
 
 static void unmap_beyond(void *mm)
 {
-	(void)pt_unmap_one(&((struct mm *)mm)->pt, P(0) | BIT(50),
-			   P(1) | BIT(50));
+	(void)pt_unmap_one(&((struct mm *)mm)->pt, P(0) | BIT(48),
+			   P(1) | BIT(48));
 }
 
 TEST(address, slot_outside_a_tree_panics,
@@ -281,6 +286,7 @@ TEST(address, slot_outside_a_tree_panics,
 	mm = mm_fixture(1);
 	REQUIRE(!wr(mm, P(0), 'A'));
 	EXPECT(panic_catch(walk_beyond, mm, why, sizeof(why)));
+	EXPECT(panic_catch(walk_beyond_large, mm, why, sizeof(why)));
 	EXPECT(panic_catch(map_beyond, mm, why, sizeof(why)));
 	EXPECT(panic_catch(unmap_beyond, mm, why, sizeof(why)));
 	mm_put(mm);
