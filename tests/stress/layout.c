@@ -60,13 +60,16 @@ void one_map(struct one_actor *a, const struct op *op)
 		ONE_WRONG(a, "returns %d", ret);
 }
 
-int one_map_all(void)
+int one_map_all(unsigned huge)
 {
 	struct op op = { .n = ONE_HALF, .prot = RW, .dice = 1 };
 	int ret = 0;
 
-	for (; op.page < CELL_PAGES && !ret; op.page += ONE_HALF)
-		ret = map(&op, ONE_HALF * PAGE_SIZE, 0);
+	for (unsigned i = 0; i < ONE_OWNERS && !ret; i++) {
+		op.page = i * ONE_HALF;
+		ret = i == huge ? map(&op, BLOCK_SIZE, MAP_HUGE)
+				: map(&op, ONE_HALF * PAGE_SIZE, 0);
+	}
 	return ret;
 }
 

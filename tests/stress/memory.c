@@ -33,7 +33,7 @@ void stress_memory_end(void)
 		  moved);
 	if (!stress_planned()) {
 		EXPECT(out > 0 && moved > 0);
-		/* A small memory may have no block. */
+		/* A round begins with one.  A small memory may have no block. */
 		EXPECT(huge.faults + huge.fallbacks >
 		       before.faults + before.fallbacks);
 	}

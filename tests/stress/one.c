@@ -339,7 +339,7 @@ static void one_round(unsigned round, uint64_t cpus)
 	cells_reset();
 	one.mm = g ? g->begin(round) : mm_create();
 	one.object = object_create(CELL_OBJECT);
-	if (one.mm && one.object && one_map_all() == 0)
+	if (one.mm && one.object && one_map_all(round % 4) == 0)
 		run_actors(cpus);
 	else
 		ONE_WRONG(&(struct one_actor){ .id = ONE_ROVER }, "no memory");

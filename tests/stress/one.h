@@ -89,8 +89,9 @@ one_op one_map, one_map_huge, one_unmap, one_protect, one_discard, one_remap;
 /* Collapse the 2 MiB of op's page. */
 one_op one_collapse;
 
-/* Map all pages, private and writable, at the begin of a round. */
-must_check int one_map_all(void);
+/* Map and fill all pages, private and writable, at the begin of a round: the half of owner
+ * `huge`, if there is one of this number, as a huge page, if there is a block. */
+must_check int one_map_all(unsigned huge);
 
 /* Forks (tests/stress/kid.c): by any actor, each with one child of its own. */
 one_op one_fork, one_kid;

@@ -168,6 +168,7 @@ static struct {
 	int (*op)(struct mm *mm);
 	_Atomic bool begun, done;
 	_Atomic unsigned looks;
+	struct thread *clears; /* until the flush of what it cleared first     */
 	unsigned early;
 } second;
 
@@ -200,6 +201,7 @@ static void let_second_try(uint64_t mm, uint64_t va, void *unused)
 {
 	if (mm != (uint64_t)second.mm || atomic_fetch_add(&second.looks, 1))
 		return;
+	second.clears = current();
 	while (!atomic_load(&second.begun))
 		cpu_pause();
 	for (unsigned i = 0; i < PATIENCE; i++) {
@@ -264,6 +266,7 @@ TEST_SMP(order, gone_means_flushed,
 		second.mm = mm;
 		second.op = ops[i];
 		second.early = 0;
+		second.clears = NULL;
 		atomic_store(&second.looks, 0);
 		atomic_store(&second.begun, false);
 		atomic_store(&second.done, false);
@@ -283,11 +286,13 @@ TEST_SMP(order, gone_means_flushed,
 
 /* ---- between the clears and the flush of a batch -------------------------- */
 
-/* The lock is held, and was since the clears: the second thread is still waiting. */
+/* The lock is held, and was since the clears: the second thread is still waiting.  It may
+ * return after this flush, so flushes of later batches say nothing. */
 static void second_waits(uint64_t mm, uint64_t start, void *unused)
 {
-	if (mm != (uint64_t)second.mm || !atomic_load(&second.begun))
+	if (mm != (uint64_t)second.mm || READ_ONCE(second.clears) != current())
 		return;
+	second.clears = NULL;
 	for (unsigned i = 0; i < PATIENCE && !atomic_load(&second.done); i++)
 		cpu_pause();
 	second.early += atomic_load(&second.done);
@@ -316,6 +321,7 @@ TEST_SMP(order, batch_is_flushed_under_the_lock,
 		second.mm = mm;
 		second.op = ops[i];
 		second.early = 0;
+		second.clears = NULL;
 		atomic_store(&second.looks, 0);
 		atomic_store(&second.begun, false);
 		atomic_store(&second.done, false);
