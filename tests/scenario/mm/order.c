@@ -168,7 +168,8 @@ static struct {
 	int (*op)(struct mm *mm);
 	_Atomic bool begun, done;
 	_Atomic unsigned looks;
-	struct thread *clears; /* until the flush of what it cleared first     */
+	struct thread
+		*clears; /* until the flush of what it cleared first     */
 	unsigned early;
 } second;
 
