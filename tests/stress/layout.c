@@ -62,13 +62,16 @@ void one_map(struct one_actor *a, const struct op *op)
 
 int one_map_all(unsigned huge)
 {
-	struct op op = { .n = ONE_HALF, .prot = RW, .dice = 1 };
+	struct op op = { .n = ONE_HALF, .prot = RW };
 	int ret = 0;
 
 	for (unsigned i = 0; i < ONE_OWNERS && !ret; i++) {
 		op.page = i * ONE_HALF;
+		op.dice = i != huge; /* what is merged is a region of its own */
 		ret = i == huge ? map(&op, BLOCK_SIZE, MAP_HUGE)
 				: map(&op, ONE_HALF * PAGE_SIZE, 0);
+		if (!ret && i == huge)
+			ret = mm_fault(one.mm, one_va(op.page), PROT_W);
 	}
 	return ret;
 }
