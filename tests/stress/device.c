@@ -62,22 +62,9 @@ static void may(struct one_actor *a, enum may may, int ret)
 	one_may(a, may, ret);
 }
 
-/* A page from op's on that allows it now, mostly: refusals move no data. */
-static unsigned page_for(const struct op *op, enum prot right)
-{
-	unsigned page = op->page;
-
-	for (unsigned i = 0; i < 8 && op->dice & 0x7000; i++) {
-		if (cell_look(page).now & right)
-			break;
-		page = (page + 1) % CELL_PAGES;
-	}
-	return page;
-}
-
 static void device_read(struct one_actor *a, const struct op *op)
 {
-	unsigned k = op->dice % one.writers, page = page_for(op, PROT_R);
+	unsigned k = op->dice % one.writers, page = one_page_for(op, PROT_R);
 	struct look before = cell_look(page), after;
 	uint64_t low = cell_low(&before, k);
 	uint32_t word = 0;
@@ -91,7 +78,7 @@ static void device_read(struct one_actor *a, const struct op *op)
 
 static void device_write(struct one_actor *a, const struct op *op)
 {
-	unsigned page = page_for(op, PROT_W);
+	unsigned page = one_page_for(op, PROT_W);
 	struct look before = cell_look(page), after;
 	uint32_t tag = cell_store_begin(a->writer, page);
 	int ret = move(device_of(a), one_va(page) + 8 * a->writer, &tag, true);

@@ -39,6 +39,20 @@ struct one one;
 
 static unsigned merged; /* by the scanner, in all rounds */
 
+/* ---- devices ------------------------------------------------------------ */
+
+unsigned one_page_for(const struct op *op, enum prot right)
+{
+	unsigned page = op->page;
+
+	for (unsigned i = 0; i < 8 && op->dice & 0x7000; i++) {
+		if (cell_look(page).now & right)
+			break;
+		page = (page + 1) % CELL_PAGES;
+	}
+	return page;
+}
+
 /* ---- users -------------------------------------------------------------- */
 
 /* What was loaded from word k, by its address or in the frame of a pin. */

@@ -83,6 +83,9 @@ void one_value(struct one_actor *a, const struct look *before, unsigned page,
 	       unsigned k, uint64_t low, uint64_t got);
 void one_may(struct one_actor *a, enum may may, int ret);
 
+/* A page from op's on that allows it now, mostly: refusals of a device move no data. */
+unsigned one_page_for(const struct op *op, enum prot right);
+
 /* Layout, by the one owner of these pages (tests/stress/layout.c). */
 one_op one_map, one_map_huge, one_unmap, one_protect, one_discard, one_remap;
 

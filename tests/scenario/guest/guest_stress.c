@@ -17,8 +17,8 @@
 
 #define ROUNDS    2u
 #define ROUND_OPS 480u
-#define WORDS     600u /* at least, moved by the guest                      */
-#define LIMIT     300  /* seconds, on a busy host                           */
+#define WORDS     1000u /* at least, moved by the guest                     */
+#define LIMIT     300   /* seconds, on a busy host                           */
 
 static struct guest guest;
 static struct resident vcpus[ONE_DEVICES];
@@ -31,27 +31,27 @@ static struct resident *vcpu_of(const struct one_actor *a)
 
 static void guest_read(struct one_actor *a, const struct op *op)
 {
-	unsigned k = op->dice % one.writers;
-	struct look before = cell_look(op->page), after;
+	unsigned k = op->dice % one.writers, page = one_page_for(op, PROT_R);
+	struct look before = cell_look(page), after;
 	uint64_t low = cell_low(&before, k);
-	uint64_t got = guest_reads(vcpu_of(a), one_va(op->page) + 8 * k);
+	uint64_t got = guest_reads(vcpu_of(a), one_va(page) + 8 * k);
 
-	after = cell_look(op->page);
+	after = cell_look(page);
 	one_may(a, cell_may(&before, &after, PROT_R), got == BAD ? -1 : 0);
 	if (got == BAD)
 		return;
-	one_value(a, &before, op->page, k, low, got);
+	one_value(a, &before, page, k, low, got);
 	atomic_fetch_add(&moved, 1);
 }
 
 static void guest_write(struct one_actor *a, const struct op *op)
 {
-	struct look before = cell_look(op->page), after;
-	uint64_t tag = cell_store_begin(a->writer, op->page);
-	int ret =
-		guest_writes(vcpu_of(a), one_va(op->page) + 8 * a->writer, tag);
+	unsigned page = one_page_for(op, PROT_W);
+	struct look before = cell_look(page), after;
+	uint64_t tag = cell_store_begin(a->writer, page);
+	int ret = guest_writes(vcpu_of(a), one_va(page) + 8 * a->writer, tag);
 
-	after = cell_look(op->page);
+	after = cell_look(page);
 	one_may(a, cell_may(&before, &after, PROT_W), ret);
 	cell_store_end(a->writer, &before, &after, ret == 0);
 	if (!ret)
