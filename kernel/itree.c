@@ -71,6 +71,43 @@ void itree_remove(struct itree *tree, struct itree_node *node)
 	augment_to_root(from);
 }
 
+/* Would the node, with that start, still be between its neighbours? */
+static bool keeps_place(struct itree_node *node, uint64_t start)
+{
+	struct itree_node *next;
+
+	if (start == node->start)
+		return true;
+	if (start < node->start) {
+		next = itree_rb_RB_PREV(node);
+		return !next || next->start <= start;
+	}
+	next = itree_rb_RB_NEXT(node);
+	return !next || next->start >= start;
+}
+
+void itree_change(struct itree *tree, struct itree_node *node, uint64_t start,
+		  uint64_t last)
+{
+	uint64_t was;
+
+	assert(start <= last);
+	if (unlikely(!keeps_place(node, start))) {
+		itree_remove(tree, node);
+		node->start = start;
+		node->last = last;
+		itree_insert(tree, node);
+		return;
+	}
+	node->start = start;
+	node->last = last;
+	/* Up to the first ancestor for which another node decides. */
+	do {
+		was = node->max_last;
+		itree_augment(node);
+	} while (node->max_last != was && (node = RB_PARENT(node, link)));
+}
+
 /* Returns the first node of the subtree that overlaps [start, last]. */
 static struct itree_node *subtree_first(struct itree_node *node, uint64_t start,
 					uint64_t last)

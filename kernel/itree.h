@@ -45,6 +45,11 @@ void itree_insert(struct itree *tree, struct itree_node *node);
 /* Removes a node that is in the tree, with start and last as they were inserted. */
 void itree_remove(struct itree *tree, struct itree_node *node);
 
+/* Gives a node that is in the tree another interval, start <= last.  Where it keeps its
+ * place in the order, no node moves; else it is removed and inserted. */
+void itree_change(struct itree *tree, struct itree_node *node, uint64_t start,
+		  uint64_t last);
+
 /* Return the first interval that overlaps [start, last], the next one after node;
  * NULL if there is none. */
 struct itree_node *itree_first(struct itree *tree, uint64_t start,

@@ -6,7 +6,8 @@
  * ordered map; in the reverse map they do overlap (mm/rmap/rmap.c).
  *
  * Regions are cut before and joined after an operation, so that the operation
- * itself only sees whole regions.
+ * itself only sees whole regions.  An unmap makes no piece that it would only remove:
+ * it trims the region that crosses its end, and splits one that crosses both.
  */
 #include "mm/rmap/region.h"
 #include "kernel/err.h"
@@ -115,27 +116,47 @@ void region_remove(struct region *r)
 	region_free(r);
 }
 
+/* Change the region's ends, start upwards only, with the pages where they are.
+ * Context: r->mm->lock and the region's rmap lock held to write. */
+static void region_resize(struct region *r, va_t start, va_t end)
+{
+	require(mm_lock_held_write(r->mm));
+	assert(range_valid(start, end) && start >= r->start);
+	r->pgoff = region_pgoff(r, start);
+	r->start = start;
+	r->end = end;
+	itree_change(&r->mm->regions, &r->node, start, end - 1);
+	rmap_change(r);
+}
+
+/* Do region_resize().  Takes the region's rmap lock. */
+static void region_trim(struct region *r, va_t start, va_t end)
+{
+	require(mm_lock_held_write(r->mm));
+	rmap_lock_write(r);
+	region_resize(r, start, end);
+	rmap_unlock_write(r);
+}
+
 void region_set_end(struct region *r, va_t end)
 {
 	require(mm_lock_held_write(r->mm));
-	assert(range_valid(r->start, end));
-	region_detach(r);
-	rmap_lock_write(r);
-	rmap_remove(r);
-	r->end = end;
-	rmap_insert(r);
-	rmap_unlock_write(r);
-	region_attach(r);
+	region_trim(r, r->start, end);
 }
 
 void region_set_pgoff(struct region *r, uint64_t pgoff)
 {
 	require(mm_lock_held_write(r->mm));
 	rmap_lock_write(r);
-	rmap_remove(r);
 	r->pgoff = pgoff;
-	rmap_insert(r);
+	rmap_change(r);
 	rmap_unlock_write(r);
+}
+
+/* Return true if the region may end at `at` in place of continuing there. */
+static bool may_end(const struct region *r, va_t at)
+{
+	return !(r->flags & MAP_HUGETLB) || IS_ALIGNED(at, BLOCK_SIZE);
 }
 
 /* Split r at `at`, strictly inside.  Returns 0, or -ENOMEM or -EINVAL with r whole.
@@ -145,7 +166,7 @@ static int region_split(struct region *r, va_t at)
 	struct region *tail;
 
 	require(mm_lock_held_write(r->mm));
-	if (r->flags & MAP_HUGETLB && !IS_ALIGNED(at, BLOCK_SIZE))
+	if (!may_end(r, at))
 		return err(EINVAL); //: hugetlb-cut
 	tail = region_dup(r, r->mm, at, r->end);
 	if (!tail)
@@ -158,24 +179,28 @@ static int region_split(struct region *r, va_t at)
 	huge_split_at(r->mm, at);
 
 	/* Under one hold of the lock, so that no walk misses the tail. */
-	region_detach(r);
 	rmap_lock_write(r);
-	rmap_remove(r);
-	r->end = at;
-	rmap_insert(r);
+	region_resize(r, r->start, at);
 	rmap_insert(tail);
 	rmap_unlock_write(r);
-	region_attach(r);
 	region_attach(tail);
 	return 0;
+}
+
+/* Return the region that crosses `at`, or NULL. */
+static struct region *region_across(struct mm *mm, va_t at)
+{
+	struct region *r = region_find(mm, at);
+
+	return r && r->start < at ? r : NULL;
 }
 
 /* Split the region that crosses `at`, if there is one.  Returns 0, -ENOMEM or -EINVAL. */
 static int cut_at(struct mm *mm, va_t at)
 {
-	struct region *r = region_find(mm, at);
+	struct region *r = region_across(mm, at);
 
-	return r && r->start < at ? region_split(r, at) : 0;
+	return r ? region_split(r, at) : 0;
 }
 
 int region_cut(struct mm *mm, va_t start, va_t end)
@@ -190,6 +215,34 @@ int region_cut(struct mm *mm, va_t start, va_t end)
 	if (ret)
 		region_join(mm, start, start);
 	return ret;
+}
+
+int region_part(struct mm *mm, va_t start, va_t end)
+{
+	struct region *before, *after;
+
+	require(mm_lock_held_write(mm));
+	before = region_across(mm, start);
+	after = region_across(mm, end);
+	if ((before && !may_end(before, start)) ||
+	    (after && !may_end(after, end)))
+		return err(EINVAL); //: hugetlb-part
+	return before && before == after ? region_split(before, end) : 0;
+}
+
+void region_clear(struct mm *mm, va_t start, va_t end)
+{
+	struct region *r;
+
+	require(mm_lock_held_write(mm));
+	while ((r = region_first(mm, start, end))) {
+		if (r->start < start)
+			region_trim(r, r->start, start);
+		else if (r->end > end)
+			region_trim(r, end, r->end);
+		else
+			region_remove(r);
+	}
 }
 
 /* Return true if every page of [start, end) belongs to a region. */
@@ -226,19 +279,15 @@ bool region_alike(const struct region *a, const struct region *b)
 static void region_merge(struct region *r, struct region *next)
 {
 	require(mm_lock_held_write(r->mm));
-	region_detach(r);
 	region_detach(next);
 	/* Under one hold of the lock, so that no walk misses next's pages. */
 	rmap_lock_write(r);
-	rmap_remove(r);
 	rmap_remove(next);
-	r->end = next->end;
-	rmap_insert(r);
+	region_resize(r, r->start, next->end);
 	rmap_unlock_write(r);
 	if (!next->object)
 		anon_vma_unclone(next);
 	region_free(next);
-	region_attach(r);
 }
 
 void region_join(struct mm *mm, va_t start, va_t end)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * region.h - make, split, join and remove regions
+ * region.h - make, split, trim, join and remove regions
  *
  * For the files of mm/ only.  No function here changes an entry, except that a cut
  * splits the huge entry that crosses it.  Ranges are half-open, in bytes, page-aligned.
@@ -87,6 +87,24 @@ must_check int region_cut(struct mm *mm, va_t start, va_t end);
  * Returns 0; -ENOENT if there is a hole, or -ENOMEM, with none split.
  */
 must_check int region_cut_out(struct mm *mm, va_t start, va_t end);
+
+/*
+ * Split the region that crosses both start and end, if there is one, at end: then
+ * region_clear() can take the range out of any region at one end.  A caller that fails
+ * afterwards calls region_join().
+ * Context: mm->lock held to write.
+ * Returns 0; -ENOMEM, or -EINVAL for a part of a huge page of the fixed pool, with none
+ * split.
+ */
+must_check int region_part(struct mm *mm, va_t start, va_t end);
+
+/*
+ * Take [start, end), which has no entries any more, out of mm's regions: those inside
+ * are removed, those that cross one end are trimmed.  None crosses both: region_part()
+ * was called before.  Linux splits such a VMA and removes the piece (do_munmap()).
+ * Context: mm->lock held to write.
+ */
+void region_clear(struct mm *mm, va_t start, va_t end);
 
 /*
  * Return true if a, directly before b, differs from b in the boundary only.  Each

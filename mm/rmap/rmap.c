@@ -66,6 +66,23 @@ void rmap_insert(struct region *region)
 	}
 }
 
+void rmap_change(struct region *region)
+{
+	uint64_t first = region->pgoff;
+	uint64_t last = region_pgoff(region, region->end) - 1;
+	struct anon_vma_chain *chain;
+
+	require(rw_held_write(region_rmap_lock(region)));
+	if (region->object) {
+		itree_change(&region->object->regions, &region->share, first,
+			     last);
+		return;
+	}
+	LIST_FOREACH (chain, &region->chains, same_region)
+		itree_change(&chain->anon_vma->chains, &chain->node, first,
+			     last);
+}
+
 void rmap_remove(struct region *region)
 {
 	struct anon_vma_chain *chain;

@@ -213,11 +213,14 @@ void rmap_unlock_write(struct region *region);
  */
 void rmap_insert(struct region *region);
 
-/*
- * Take the region out of the interval trees, before start, end or pgoff change.
- * Context: region_rmap_lock held to write.
- */
+/* Take the region out of the interval trees.  Context: its rmap lock held to write. */
 void rmap_remove(struct region *region);
+
+/*
+ * Change the region's place in the interval trees, after start, end or pgoff changed.
+ * Context: its rmap lock held to write, since before that change.
+ */
+void rmap_change(struct region *region);
 
 /*
  * Make page, freshly allocated and known to no other thread, a private page of

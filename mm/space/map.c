@@ -2,10 +2,10 @@
 /*
  * map.c - map, unmap, discard and reap
  *
- * Regions are cut at the ends first, and a new region is made: these steps may
- * fail, and are undone then.  The following steps cannot fail: entries are
- * cleared, then the regions leave the reverse map (while an entry exists, a walk
- * finds it), and the new region is attached last.
+ * A region that continues at both ends is split first, and a new region is made: these
+ * steps may fail, and are undone then.  The following steps cannot fail: entries are
+ * cleared, then the range leaves the regions and the reverse map (while an entry exists,
+ * a walk finds it), and the new region is attached last.
  */
 #include "kernel/err.h"
 #include "kernel/probe.h"
@@ -19,7 +19,6 @@
 void unmap_regions(struct mm *mm, va_t start, va_t end)
 {
 	struct mmu_notifier_range range;
-	struct region *r;
 
 	require(rw_held_write(&mm->lock));
 	PROBE(unmap, mm, start);
@@ -27,8 +26,7 @@ void unmap_regions(struct mm *mm, va_t start, va_t end)
 	mmu_notifier_invalidate_range_start(&range);
 	zap_range(mm, start, end);
 	mmu_notifier_invalidate_range_end(&range);
-	while ((r = region_first(mm, start, end)))
-		region_remove(r);
+	region_clear(mm, start, end);
 }
 
 int mm_unmap(struct mm *mm, va_t start, va_t end)
@@ -39,7 +37,7 @@ int mm_unmap(struct mm *mm, va_t start, va_t end)
 	if (!range_valid(start, end))
 		return err(EINVAL);
 	rw_write_lock(&mm->lock);
-	ret = region_cut(mm, start, end);
+	ret = region_part(mm, start, end);
 	if (!ret)
 		unmap_regions(mm, start, end);
 	rw_write_unlock(&mm->lock);
@@ -57,8 +55,8 @@ struct mapping {
 	uint64_t pgoff;
 };
 
-/* Find the private region that ends where m begins and can grow over it, or
- * NULL. */
+/* Find the private region that ends where m begins, when m's range is unmapped, and can
+ * grow over it, or NULL. */
 static struct region *region_before(struct mm *mm, const struct mapping *m)
 {
 	struct region *r = region_find(mm, m->start - 1);
@@ -113,7 +111,7 @@ static int map_region(struct mm *mm, const struct mapping *m)
 	int ret;
 
 	require(rw_held_write(&mm->lock));
-	ret = region_cut(mm, m->start, m->end);
+	ret = region_part(mm, m->start, m->end);
 	if (ret)
 		return ret;
 	before = region_before(mm, m);

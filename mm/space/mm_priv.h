@@ -15,8 +15,8 @@
 #include "mm/space/zap.h"
 
 /*
- * Unmap and remove all regions of [start, end).  No region crosses its ends:
- * region_cut() was called before.  Context: mm->lock held to write.
+ * Unmap [start, end) and take it out of its regions.  No region crosses both ends:
+ * region_part() or region_cut() was called before.  Context: mm->lock held to write.
  */
 void unmap_regions(struct mm *mm, va_t start, va_t end);
 

@@ -111,6 +111,25 @@ static void insert(uint64_t start, uint64_t last)
 	list[at] = node;
 }
 
+/* Moves the node in the list only if a neighbour stands in its way: then it is inserted
+ * again, behind those of equal start. */
+static void change(unsigned at, uint64_t start, uint64_t last)
+{
+	struct itree_node *node = list[at];
+
+	itree_change(&tree, node, start, last);
+	CHECK(node->start == start && node->last == last,
+	      "an interval is not what it was changed to");
+	if ((!at || list[at - 1]->start <= start) &&
+	    (at + 1 == n_list || list[at + 1]->start >= start))
+		return;
+	for (; at + 1 < n_list; at++)
+		list[at] = list[at + 1];
+	for (; at && start < list[at - 1]->start; at--)
+		list[at] = list[at - 1];
+	list[at] = node;
+}
+
 static void take_out(unsigned at)
 {
 	itree_remove(&tree, list[at]);
@@ -155,6 +174,8 @@ static void random_trees(unsigned rounds, unsigned size, uint64_t span)
 		else if (n_list < size)
 			insert(start, last);
 		most = n_list > most ? n_list : most;
+		if (n_list && !below(3))
+			change((unsigned)below(n_list), start, last);
 		check_tree();
 		for (unsigned i = 0; i < 4; i++) {
 			random_range(span, &start, &last);

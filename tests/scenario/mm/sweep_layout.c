@@ -56,10 +56,10 @@ TEST(sweep, replace_pages,
      "a map that runs out of memory has not unmapped the pages that it was to "
      "replace")
 {
-	sweep(NULL, try_replace_pages, SNAP_FRAMES, 6);
+	sweep(NULL, try_replace_pages, SNAP_FRAMES, 5);
 	object = object_create(3);
 	REQUIRE(object);
-	sweep(NULL, try_replace_object, SNAP_FRAMES, 5);
+	sweep(NULL, try_replace_object, SNAP_FRAMES, 3);
 	object_put(object);
 }
 

@@ -128,7 +128,10 @@ TEST(itree, finds_what_overlaps,
 		unsigned i = (unsigned)rng_below(&rng, NODES);
 		uint64_t a = rng_below(&rng, 1000), b = rng_below(&rng, 60);
 
-		if (in_tree[i]) {
+		if (in_tree[i] && b % 3) {
+			itree_change(&tree, &nodes[i], a, a + b);
+			in_tree[i] = false; /* turned back below */
+		} else if (in_tree[i]) {
 			itree_remove(&tree, &nodes[i]);
 		} else {
 			nodes[i].start = a;
