@@ -20,7 +20,6 @@
 
 #define CHANGES       125u /* 5,000 of each form with stress=40               */
 #define MODEL_CHANGES 30u  /* its steps are slow                             */
-#define TRIES         10000u
 #define FROM_DEVICE   8
 #define FROM_CPU      16
 
@@ -30,6 +29,7 @@ static struct {
 	struct rng rng;
 	_Atomic bool stop;
 	_Atomic unsigned steps, done;
+	_Atomic unsigned phase; /* odd: a change is under way                 */
 	unsigned collapses;
 	uint64_t last[N]; /* what the device has written and the CPU has read */
 } run;
@@ -113,7 +113,9 @@ static void change(void *unused)
 	for (unsigned i = 0; i < run.changes && !atomic_load(&run.stop); i++) {
 		unsigned odd = (unsigned)rng_below(&run.rng, N) | 1;
 
+		atomic_fetch_add(&run.phase, 1);
 		changes[rng_below(&run.rng, ARRAY_SIZE(changes))](P(odd));
+		atomic_fetch_add(&run.phase, 1);
 		atomic_store(&run.done, i + 1);
 		while (i >= atomic_load(&run.steps) && !atomic_load(&run.stop))
 			yield();
@@ -122,37 +124,53 @@ static void change(void *unused)
 
 /* ---- the stream -------------------------------------------------------------- */
 
+/* Each of these is tried again as long as a change may have refused it.  There is one
+ * change at most in a step. */
+
+static bool disturbed(unsigned phase)
+{
+	return phase & 1 || phase != atomic_load(&run.phase);
+}
+
 /* Let the device write until it reads that back: some writes are refused. */
 static bool device_stores(struct iommu_fixture *s, va_t va, uint64_t v)
 {
-	for (unsigned i = 0; i < TRIES; i++) {
+	unsigned phase;
+
+	do {
+		phase = atomic_load(&run.phase);
 		if (!fixture_store(s, 0, va, v) && fixture_load(s, 0, va) == v)
 			return true;
 		yield();
-	}
+	} while (disturbed(phase));
 	return false;
 }
 
 /* Return what the device reads when it is not refused. */
 static uint64_t device_loads(struct iommu_fixture *s, va_t va)
 {
-	uint64_t v = BLOCKED;
+	unsigned phase;
+	uint64_t v;
 
-	for (unsigned i = 0; i < TRIES && v == BLOCKED; i++) {
+	do {
+		phase = atomic_load(&run.phase);
 		v = fixture_load(s, 0, va);
 		if (v == BLOCKED)
 			yield();
-	}
+	} while (v == BLOCKED && disturbed(phase));
 	return v;
 }
 
 static bool cpu_stores(va_t va, uint64_t v)
 {
-	for (unsigned i = 0; i < TRIES; i++) {
+	unsigned phase;
+
+	do {
+		phase = atomic_load(&run.phase);
 		if (!wr(run.mm, va, v))
 			return true;
 		yield();
-	}
+	} while (disturbed(phase));
 	return false;
 }
 
@@ -198,6 +216,7 @@ static void stress_huge_stream(struct iommu_fixture *s)
 	run.collapses = 0;
 	atomic_store(&run.steps, 0);
 	atomic_store(&run.done, 0);
+	atomic_store(&run.phase, 0);
 	atomic_store(&run.stop, false);
 	/* Even pages stay: a collapse always finds one that was written. */
 	REQUIRE(!wr(run.mm, P(0), 0));
