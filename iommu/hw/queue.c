@@ -29,6 +29,10 @@
 	3u /* commands shown before the head, which may be at work */
 #define DUMP_AFTER 8u
 
+/* At least so many looks in port_limit_ns(): a virtual CPU may not have run in that
+ * time.  The time is taken before a look, so what came in time is seen. */
+#define LOOKS 1000u
+
 int queue_start(struct command_queue *q, const struct iommu_port *port,
 		unsigned bits)
 {
@@ -142,15 +146,16 @@ static noinline int room_wait(struct command_queue *q)
 	uint64_t end = 0;
 
 	require(spin_held(&q->lock));
-	while (q->room <= SLOT) {
+	for (unsigned looks = 0; q->room <= SLOT; looks++) {
+		bool over = looks >= LOOKS && clock_ns() > end;
 		unsigned head = (unsigned)reg_read(q->port, REG_CMD_HEAD);
 
 		q->room = (head % q->size - q->tail - 1) % q->size + 1;
 		if (q->room > SLOT)
 			break;
-		if (!end)
+		if (!looks)
 			end = clock_ns() + port_limit_ns(q->port);
-		if (halted(q) || clock_ns() > end)
+		if (halted(q) || over)
 			return gave_up(q, "the command ring does not move");
 		cpu_pause();
 	}
@@ -205,14 +210,17 @@ int queue_wait_slow(struct command_queue *q, uint64_t seq)
 {
 	uint64_t end = clock_ns() + port_limit_ns(q->port);
 
-	while (!queue_completed(q, seq)) {
+	for (unsigned looks = 0;; looks++) {
+		bool over = looks >= LOOKS && clock_ns() > end;
+
+		if (queue_completed(q, seq))
+			return 0;
 		if (halted(q) && !queue_completed(q, seq))
 			return gave_up(q, "the command ring has halted");
-		if (clock_ns() > end)
+		if (over)
 			return gave_up(q, "a command was not completed");
 		cpu_pause();
 	}
-	return 0;
 }
 
 int queue_run(struct command_queue *q, const struct command *c, unsigned n)

@@ -131,6 +131,58 @@ static unsigned load(struct command_queue *q, unsigned commands)
 			  q->size);
 }
 
+/* ---- a CPU that stood still ---------------------------------------------- */
+
+#define LATE 100u /* reads of registers until the model does anything         */
+
+static struct {
+	const struct iommu_port *port;
+	struct model *m;
+	unsigned reads;
+} late;
+
+static void be_late(struct iommu_fixture *s)
+{
+	late.m = s->model;
+	late.reads = 0;
+	if (s->model)
+		model_set_mode(s->model, MODEL_STOPPED, 0);
+}
+
+static uint64_t read_late(void *ctx, unsigned reg)
+{
+	if (++late.reads == LATE && late.m)
+		model_set_mode(late.m, MODEL_IMMEDIATE, 0);
+	return reg_read(late.port, reg);
+}
+
+IOMMU_TEST(
+	queue, time_alone_ends_no_wait,
+	"a wait for a command or for room whose time is over when it "
+	"begins, as for a CPU that stood still, goes on for some looks (C120)")
+{
+	struct command_queue *q = &s->iommu->queue;
+	struct producer *p = &producers[0];
+	struct iommu_port hasty = *q->port;
+	uint64_t seq;
+
+	open_producer(0, q, 0);
+	for (unsigned i = 0; i < LONGEST; i++)
+		p->c[i] = store_next(p);
+	late.port = q->port;
+	hasty.limit_ns = 1;
+	hasty.read = read_late;
+	q->port = &hasty;
+	be_late(s);
+	EXPECT_EQ(queue_run(q, p->c, 1), 0);
+	be_late(s);
+	EXPECT_EQ(queue_submit(q, p->c, LONGEST, &seq), 0);
+	q->port = late.port;
+	EXPECT_EQ(queue_wait(q, seq), 0);
+	EXPECT(all_stored(p));
+	page_put(p->page);
+}
+
 IOMMU_TEST_SMP(queue, wraps_thousands_of_times,
 	       "four CPUs keep the smallest ring full for 10^6 commands (the "
 	       "model: 10^5), and each is done once, before its own wait "
