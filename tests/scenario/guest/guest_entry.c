@@ -208,6 +208,9 @@ TEST(guest, skipped_instruction_ends_the_shadow,
      "it "
      "was served by an exit")
 {
+	uint64_t shadow;
+	unsigned n = 0;
+
 	need_svm();
 	EXPECT_EQ(RUNS("\xfb\xf4"), VCPU_HLT);
 	EXPECT_EQ(v.vmcb->interrupt_shadow, 0);
@@ -215,10 +218,14 @@ TEST(guest, skipped_instruction_ends_the_shadow,
 	EXPECT_EQ(RUNS("\xfb\xe6\x80"), VCPU_IO);
 	EXPECT_EQ(v.vmcb->interrupt_shadow, 0);
 	over();
-	/* A fault repeats its instruction: sti; mov eax, [0x100] */
-	EXPECT_EQ(RUNS("\xfb\x8b\x04\x25\x00\x01\x00\x00"), VCPU_FAULT);
-	EXPECT_EQ(v.vmcb->interrupt_shadow, 1);
-	over();
+	/* A fault repeats its instruction: sti; mov eax, [0x100].  On QEMU the shadow
+	 * does not outlive an interrupt of the host that comes between the two. */
+	do {
+		EXPECT_EQ(RUNS("\xfb\x8b\x04\x25\x00\x01\x00\x00"), VCPU_FAULT);
+		shadow = v.vmcb->interrupt_shadow;
+		over();
+	} while (!shadow && ++n < ROUNDS);
+	EXPECT_EQ(shadow, 1);
 }
 
 /* Each would change the host if it were not intercepted, and is refused: without an
