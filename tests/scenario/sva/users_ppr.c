@@ -124,8 +124,6 @@ static void unbind(void *s)
 	fixture_unbind(s, 0);
 }
 
-#define TURNS_OF_AN_UNBIND 100000u
-
 /* Begin an unbind: it has denied, begins no fault any more, and waits. */
 static void begin_unbind(struct iommu_fixture *s, struct task *t)
 {
@@ -133,8 +131,7 @@ static void begin_unbind(struct iommu_fixture *s, struct task *t)
 
 	spawn(t, unbind, s);
 	/* The faults in progress, which are stopped, keep the binding. */
-	for (unsigned i = 0; i < TURNS_OF_AN_UNBIND && !READ_ONCE(b->dying);
-	     i++)
+	while (!READ_ONCE(b->dying) && !atomic_load(&t->done))
 		yield();
 	EXPECT(still_waits(t));
 }
