@@ -187,20 +187,12 @@ static int region_split(struct region *r, va_t at)
 	return 0;
 }
 
-/* Return the region that crosses `at`, or NULL. */
-static struct region *region_across(struct mm *mm, va_t at)
-{
-	struct region *r = region_find(mm, at);
-
-	return r && r->start < at ? r : NULL;
-}
-
 /* Split the region that crosses `at`, if there is one.  Returns 0, -ENOMEM or -EINVAL. */
 static int cut_at(struct mm *mm, va_t at)
 {
-	struct region *r = region_across(mm, at);
+	struct region *r = region_find(mm, at);
 
-	return r ? region_split(r, at) : 0;
+	return r && r->start < at ? region_split(r, at) : 0;
 }
 
 int region_cut(struct mm *mm, va_t start, va_t end)
@@ -219,23 +211,27 @@ int region_cut(struct mm *mm, va_t start, va_t end)
 
 int region_part(struct mm *mm, va_t start, va_t end)
 {
-	struct region *before, *after;
+	struct region *first, *last;
+	bool before, after;
 
 	require(mm_lock_held_write(mm));
-	before = region_across(mm, start);
-	after = region_across(mm, end);
-	if ((before && !may_end(before, start)) ||
-	    (after && !may_end(after, end)))
+	first = region_find(mm, start);
+	last = first && end <= first->end ? first : region_find(mm, end - 1);
+	before = first && first->start < start;
+	after = last && last->end > end;
+	if ((before && !may_end(first, start)) ||
+	    (after && !may_end(last, end)))
 		return err(EINVAL); //: hugetlb-part
-	return before && before == after ? region_split(before, end) : 0;
+	return before && after && first == last ? region_split(first, end) : 0;
 }
 
 void region_clear(struct mm *mm, va_t start, va_t end)
 {
-	struct region *r;
+	struct region *r, *next;
 
 	require(mm_lock_held_write(mm));
-	while ((r = region_first(mm, start, end))) {
+	for (r = region_first(mm, start, end); r; r = next) {
+		next = r->end < end ? region_next(r, start, end) : NULL;
 		if (r->start < start)
 			region_trim(r, r->start, start);
 		else if (r->end > end)

@@ -400,8 +400,8 @@ static void expect_work(const struct huge_stat *before, uint64_t scanned)
 	if (stress_planned() || stress.failed)
 		return;
 	EXPECT_EQ(stress.done, ACTORS * stress.ops);
-	EXPECT(now.faults > before->faults + 10);
-	EXPECT(now.splits > before->splits + 10);
+	EXPECT(now.faults > before->faults);
+	EXPECT(now.splits > before->splits);
 	EXPECT(scan.collapsed > scanned);
 	EXPECT(huge_zero);
 }
@@ -427,7 +427,7 @@ static void stress_huge(struct iommu_fixture *s)
 	}
 	for (unsigned i = 0; i < ACTORS; i++)
 		thread_join(t[i]);
-	huge_scan_stop();
+	huge_scan_end();
 	stress_end(&stress);
 	huge_scan_knobs = HUGE_SCAN_KNOBS_DEFAULT;
 	expect_work(&before, scanned.collapsed);
