@@ -115,25 +115,13 @@ IOMMU_TEST(sva, table_is_freed_after_the_flush,
 	EXPECT(w.freed >= 1);
 }
 
-/* The frame, if it is free: others that are come along, until the test ends. */
-static struct page *take_frame(struct iommu_fixture *s, pa_t pa)
-{
-	for (unsigned i = 0; i < 500; i++) {
-		struct page *page = fixture_page(s, 'X');
-
-		if (page_pa(page) == pa)
-			return page;
-	}
-	return NULL;
-}
-
 IOMMU_TEST(sva, freed_table_is_not_walked,
 	   "a page that was a page-table page and now holds data that look "
 	   "like entries is not walked by a device (C7)")
 {
 	struct mm *mm = fixture_mm(s, 1);
 	struct table_watch w = { .s = s, .mm = mm };
-	struct page *secret = fixture_page(s, SECRET), *page;
+	struct page *secret = fixture_page(s, SECRET);
 
 	fixture_bind_sva(s, 0, mm);
 	REQUIRE(!wr(mm, P(0), 'A'));
@@ -142,9 +130,8 @@ IOMMU_TEST(sva, freed_table_is_not_walked,
 	hook("range_flushed", at_flushed, &w);
 	REQUIRE(!mm_unmap(mm, P(0), P(1)));
 	unhook("range_flushed");
-	page = take_frame(s, w.table);
-	REQUIRE(page);
-	fixture_fill(page, page_pa(secret) | AMDV1_PR | AMDV1_IR | AMDV1_IW);
+	fixture_take(s, page_of_pa(w.table),
+		     page_pa(secret) | AMDV1_PR | AMDV1_IR | AMDV1_IW);
 
 	EXPECT_EQ(fixture_read(s, 0, P(0)), BLOCKED);
 	EXPECT_EQ(fixture_read(s, 0, P(3)), BLOCKED); /* not cached as a page */
